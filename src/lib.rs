@@ -2,4 +2,8 @@
 //! registry.
 
 pub mod image;
+mod json;
+pub mod mutate;
+pub mod patch;
+pub mod review;
 pub mod rules;

@@ -1,0 +1,280 @@
+//! Which images of a Pod are looked at in which request, and what is done to the Pod when some are
+//! swapped. Pure: a review in, a patch and a tally out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::patch::Patch;
+use crate::review::{
+    Annotations, Container, LABEL, Metadata, ORIGINAL_IMAGE, ORIGINAL_VOLUME, Review, SKIP, Subject,
+};
+use crate::rules::{Decision, Reason, Rules};
+
+/// The value of [`LABEL`] on a Pod of which an image was swapped.
+const PATCHED: &str = "patched-image";
+
+/// The bytes that the annotations of an object may have in all, keys and values: one more, and the
+/// API server refuses the Pod (`TotalAnnotationSizeLimitB` in its `apimachinery`).
+const ANNOTATIONS_MAX: usize = 256 * 1024;
+
+/// How Pods are changed.
+#[derive(Debug)]
+pub struct Mutator {
+    /// What decides about each image.
+    pub rules: Rules,
+    /// Whether the image as the user wrote it is kept in an annotation.
+    pub annotate_originals: bool,
+}
+
+/// What a review comes to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What to change in the Pod.
+    pub patch: Patch,
+    /// Of each swapped image, the index in [`Rules::sources`] of its rule.
+    pub swapped: Vec<usize>,
+    /// Of each image left alone, why.
+    pub skipped: Vec<Reason>,
+    /// How many annotations did not fit the Pod.
+    pub annotations_omitted: usize,
+}
+
+/// A list of a Pod's spec whose items name images.
+#[derive(Debug, Clone, Copy)]
+enum List {
+    Containers,
+    InitContainers,
+    EphemeralContainers,
+    Volumes,
+}
+
+/// An image that a request sets or keeps.
+struct Image<'a> {
+    list: List,
+    index: usize,
+    /// The name of the container or volume.
+    name: &'a str,
+    reference: &'a str,
+    pull_policy: &'a str,
+    /// Whether the request sets it, rather than keeping what is stored.
+    changed: bool,
+}
+
+/// Of each annotation to touch, its new value, or none to remove it.
+type Originals<'a> = BTreeMap<String, Option<&'a str>>;
+
+impl Mutator {
+    /// Decides about every image of a review, and builds the patch.
+    ///
+    /// The patch always applies to the review's object, and changes nothing but image strings and
+    /// this project's own label and annotations.
+    #[must_use]
+    pub fn mutate(&self, review: &Review<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut originals = Originals::new();
+        let exempt = exemption(review);
+
+        for image in images(review) {
+            let decision = match exempt {
+                _ if !image.changed => Decision::Skip(Reason::Unchanged),
+                Some(reason) => Decision::Skip(reason),
+                None => self
+                    .rules
+                    .decide(image.reference, image.pull_policy == "Never"),
+            };
+            match decision {
+                Decision::Swap { target, rule } => {
+                    image.replace(&mut outcome.patch, &target);
+                    outcome.swapped.push(rule);
+                    if is_dns_label(image.name) {
+                        originals.insert(image.annotation(), Some(image.reference));
+                    }
+                }
+                Decision::Skip(reason) => {
+                    outcome.skipped.push(reason);
+                    // What an earlier swap noted says nothing about the image that replaces it.
+                    if review.subject == Subject::Update && image.changed && exempt.is_none() {
+                        originals.entry(image.annotation()).or_insert(None);
+                    }
+                }
+            }
+        }
+
+        // In an update of the ephemeral containers the API server discards all other changes.
+        if review.subject != Subject::EphemeralContainers {
+            let metadata = review.pod.metadata.as_ref();
+            let existing = metadata.and_then(|metadata| metadata.annotations.as_ref());
+            if !self.annotate_originals {
+                forget(&mut originals);
+            } else if size_with(existing, &originals) > ANNOTATIONS_MAX {
+                outcome.annotations_omitted = forget(&mut originals);
+            }
+            patch_metadata(&mut outcome, metadata, &originals);
+        }
+        outcome
+    }
+}
+
+impl List {
+    fn field(self) -> &'static str {
+        match self {
+            Self::Containers => "containers",
+            Self::InitContainers => "initContainers",
+            Self::EphemeralContainers => "ephemeralContainers",
+            Self::Volumes => "volumes",
+        }
+    }
+}
+
+impl Image<'_> {
+    fn replace(&self, patch: &mut Patch, target: &str) {
+        let index = self.index.to_string();
+        let pointer = ["spec", self.list.field(), &index, "image", "reference"];
+        match self.list {
+            List::Volumes => patch.replace(&pointer, target),
+            _ => patch.replace(&pointer[..4], target),
+        }
+    }
+
+    /// The annotation that keeps the image as it was written.
+    fn annotation(&self) -> String {
+        let prefix = match self.list {
+            List::Volumes => ORIGINAL_VOLUME,
+            _ => ORIGINAL_IMAGE,
+        };
+        [prefix, self.name].concat()
+    }
+}
+
+/// The images that a request sets, or could set.
+fn images<'a>(review: &'a Review<'a>) -> Vec<Image<'a>> {
+    let (new, old) = (&review.pod.spec, &review.old_pod.spec);
+    let lists: &[_] = match review.subject {
+        Subject::Create | Subject::Update => &[
+            (List::Containers, &new.containers, &old.containers),
+            (
+                List::InitContainers,
+                &new.init_containers,
+                &old.init_containers,
+            ),
+        ],
+        Subject::EphemeralContainers => &[(
+            List::EphemeralContainers,
+            &new.ephemeral_containers,
+            &old.ephemeral_containers,
+        )],
+        Subject::Other => &[],
+    };
+    let mut images = Vec::new();
+    for (list, containers, old) in lists {
+        let stored = |container: &'a Container<'a>| (&*container.name, &*container.image);
+        let old: HashMap<&str, &str> = old.iter().map(stored).collect();
+        images.extend(
+            containers
+                .iter()
+                .enumerate()
+                .map(|(index, container)| Image {
+                    list: *list,
+                    index,
+                    name: &container.name,
+                    reference: &container.image,
+                    pull_policy: &container.pull_policy,
+                    changed: match (review.subject, old.get(&*container.name)) {
+                        // The API server forbids to change one that exists.
+                        (Subject::EphemeralContainers, stored) => stored.is_none(),
+                        (_, stored) => stored != Some(&&*container.image),
+                    },
+                }),
+        );
+    }
+    if review.subject == Subject::Create {
+        for (index, volume) in new.volumes.iter().enumerate() {
+            images.extend(volume.image.as_ref().map(|image| Image {
+                list: List::Volumes,
+                index,
+                name: &volume.name,
+                reference: &image.reference,
+                pull_policy: &image.pull_policy,
+                changed: true,
+            }));
+        }
+    }
+    images
+}
+
+/// Why nothing in the Pod is to be touched, if so.
+fn exemption(review: &Review<'_>) -> Option<Reason> {
+    let metadata = review.pod.metadata.as_ref()?;
+    let mirror = metadata.annotations.as_ref().is_some_and(|all| all.mirror);
+    let label = metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.ours.as_deref());
+    if mirror {
+        Some(Reason::MirrorPod)
+    } else {
+        (label == Some(SKIP)).then_some(Reason::OptedOut)
+    }
+}
+
+/// Makes of all annotations to set annotations to remove, and returns how many these were.
+fn forget(originals: &mut Originals<'_>) -> usize {
+    originals.values_mut().filter_map(Option::take).count()
+}
+
+/// The bytes of all annotations once `originals` are set and removed.
+fn size_with(existing: Option<&Annotations<'_>>, originals: &Originals<'_>) -> usize {
+    let size = existing.map_or(0, |existing| existing.size);
+    originals.iter().fold(size, |size, (key, value)| {
+        let before = existing.and_then(|existing| existing.originals.get(key.as_str()));
+        size + value.map_or(0, |value| key.len() + value.len())
+            - before.map_or(0, |before| key.len() + before)
+    })
+}
+
+/// Adds to the patch what marks the Pod, creating the maps that it lacks.
+fn patch_metadata(
+    outcome: &mut Outcome,
+    metadata: Option<&Metadata<'_>>,
+    originals: &Originals<'_>,
+) {
+    let patch = &mut outcome.patch;
+    let labels = metadata.and_then(|metadata| metadata.labels.as_ref());
+    if !outcome.swapped.is_empty() {
+        if metadata.is_none() {
+            patch.add_object(&["metadata"], []);
+        }
+        match labels {
+            None => patch.add_object(&["metadata", "labels"], [(LABEL, PATCHED)]),
+            Some(labels) if labels.ours.as_deref() == Some(PATCHED) => {}
+            Some(_) => patch.add(&["metadata", "labels", LABEL], PATCHED),
+        }
+    }
+    match metadata.and_then(|metadata| metadata.annotations.as_ref()) {
+        None => {
+            let added = originals
+                .iter()
+                .filter_map(|(key, value)| Some((key.as_str(), (*value)?)));
+            let mut added = added.peekable();
+            if added.peek().is_some() {
+                patch.add_object(&["metadata", "annotations"], added);
+            }
+        }
+        Some(existing) => {
+            for (key, value) in originals {
+                let pointer = ["metadata", "annotations", key];
+                match value {
+                    Some(value) => patch.add(&pointer, value),
+                    None if existing.originals.contains_key(key.as_str()) => patch.remove(&pointer),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// Whether `name` is what the API server accepts as the name of a container or volume (RFC 1123),
+/// and so can end the key of an annotation.
+fn is_dns_label(name: &str) -> bool {
+    let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(valid)
+}

@@ -1,0 +1,90 @@
+//! A JSON Patch (RFC 6902), written by hand: strings, and objects of strings, are all it sets.
+
+use crate::json;
+
+/// The operations so far, in order.
+#[derive(Debug, Default)]
+pub struct Patch {
+    /// The JSON text up to, but not including, the closing bracket; empty without operations.
+    text: String,
+}
+
+impl Patch {
+    /// Whether there is no operation, so that nothing would change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The patch as a JSON document.
+    #[must_use]
+    pub fn into_json(mut self) -> String {
+        if self.is_empty() {
+            self.text.push('[');
+        }
+        self.text.push(']');
+        self.text
+    }
+
+    /// Sets what is at `path`, which must exist, to a string.
+    pub fn replace(&mut self, path: &[&str], value: &str) {
+        self.begin("replace", path);
+        self.value(|text| json::push_string(text, value));
+    }
+
+    /// Sets what is at `path`, of which all but the last component must exist, to a string.
+    pub fn add(&mut self, path: &[&str], value: &str) {
+        self.begin("add", path);
+        self.value(|text| json::push_string(text, value));
+    }
+
+    /// Sets what is at `path`, of which all but the last component must exist, to an object of
+    /// strings.
+    pub fn add_object<'m>(
+        &mut self,
+        path: &[&str],
+        members: impl IntoIterator<Item = (&'m str, &'m str)>,
+    ) {
+        self.begin("add", path);
+        self.value(|text| {
+            text.push('{');
+            for (index, (key, value)) in members.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                json::push_string(text, key);
+                text.push(':');
+                json::push_string(text, value);
+            }
+            text.push('}');
+        });
+    }
+
+    /// Removes what is at `path`, which must exist.
+    pub fn remove(&mut self, path: &[&str]) {
+        self.begin("remove", path);
+        self.text.push('}');
+    }
+
+    /// Writes an operation up to its path, a JSON Pointer (RFC 6901) of the given components.
+    fn begin(&mut self, operation: &str, path: &[&str]) {
+        self.text.push(if self.is_empty() { '[' } else { ',' });
+        self.text.extend(["{\"op\":\"", operation, "\",\"path\":"]);
+        let mut pointer = String::new();
+        for component in path {
+            pointer.push('/');
+            if component.contains(['~', '/']) {
+                pointer.push_str(&component.replace('~', "~0").replace('/', "~1"));
+            } else {
+                pointer.push_str(component);
+            }
+        }
+        json::push_string(&mut self.text, &pointer);
+    }
+
+    fn value(&mut self, write: impl FnOnce(&mut String)) {
+        self.text.push_str(",\"value\":");
+        write(&mut self.text);
+        self.text.push('}');
+    }
+}
