@@ -73,9 +73,11 @@ impl<'a> Reference<'a> {
         };
         let (name, digest) = split_suffix(remainder, '@');
         let (path, tag) = split_suffix(name, ':');
-        let library = registry == DOCKER_HUB && !path.contains('/');
-
         check_path(path)?;
+        // `nginx` and `library/nginx` become the same, so that they are equal.
+        let below_library = path.strip_prefix(LIBRARY).unwrap_or(path);
+        let library = registry == DOCKER_HUB && !below_library.contains('/');
+        let path = if library { below_library } else { path };
         if path.len() + if library { LIBRARY.len() } else { 0 } > REPOSITORY_MAX {
             return Err(ParseError::TooLong);
         }
@@ -273,3 +275,6 @@ fn is_digest(text: &str) -> bool {
 fn is_lower_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
+
+#[cfg(test)]
+mod tests;
