@@ -173,8 +173,8 @@ impl Target {
 
 impl Ignored {
     fn parse(item: &str) -> Result<Self, Problem> {
-        if let Some(prefix) = item.strip_suffix('/') {
-            let prefix = Prefix::parse_ignored(prefix).map_err(Problem::IgnoredPrefix)?;
+        if item.ends_with('/') {
+            let prefix = Prefix::parse_ignored(item).map_err(Problem::IgnoredPrefix)?;
             return Ok(Self::Below(prefix));
         }
         let reference = Reference::parse(item).map_err(Problem::IgnoredImage)?;

@@ -48,13 +48,14 @@ impl Prefix {
         Self::join(registry, path).map_err(PrefixError::Path)
     }
 
-    /// Parses an item of `IGNORE_IMAGES` without its final `/`: where the first component is no
-    /// registry, the whole is a path on Docker Hub, as it is in an image.
+    /// Parses an item of `IGNORE_IMAGES` that ends in `/`: where the first component is no registry,
+    /// the whole is a path on Docker Hub, as it is in an image.
     pub(crate) fn parse_ignored(text: &str) -> Result<Self, PrefixError> {
         match Self::parse(text) {
             Err(PrefixError::NoRegistry) => {}
             result => return result,
         }
+        let text = text.strip_suffix('/').unwrap_or(text);
         let below = format!("{text}/x");
         let reference = Reference::parse(&below).map_err(PrefixError::Path)?;
         match reference.registry() {
