@@ -288,3 +288,6 @@ fn is_local(registry: &str) -> bool {
             .parse::<IpAddr>()
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
+
+#[cfg(test)]
+mod tests;
