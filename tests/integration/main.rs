@@ -1,0 +1,12 @@
+//! The tests that use the library from outside, in one binary: it links once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test helper that fails should stop its test"
+)]
+
+/// Building the tools in Go that the project is compared with.
+mod go;
+/// Image references and the rules about them, on generated input.
+mod references;
