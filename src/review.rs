@@ -94,6 +94,7 @@ objects! {
     }
 
     /// The kind of the object, as it stands in a URL.
+    #[allow(clippy::struct_field_names, reason = "they are the API's")]
     struct Resource<'a> {
         group: Text<'a> = "group",
         version: Text<'a> = "version",

@@ -1,0 +1,91 @@
+//! The command line: what is asked for, and the text of `--help`.
+
+pub mod rewrite;
+
+use std::ffi::OsString;
+use std::fmt::Write;
+
+use lexopt::prelude::*;
+
+use crate::settings::SETTINGS;
+
+/// The exit code for mistakes on the command line and in settings: `EX_USAGE` of sysexits.h.
+pub const EX_USAGE: u8 = 64;
+
+const USAGE: &str = "\
+Usage:
+  k8s-proxy-image-swapper [serve] [--dev]
+  k8s-proxy-image-swapper rewrite [--json] [IMAGE...]
+  k8s-proxy-image-swapper --help | --version
+
+Commands:
+  serve    Run the webhook (the default)
+    --dev    On this machine alone: a certificate made in memory, and no setting needed
+  rewrite  Print what each IMAGE, or each line of standard input, becomes
+    --json   One JSON object a line: the image, the decision and why
+
+Settings, from the environment:
+";
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run the webhook.
+    Serve {
+        /// Without any file or setting.
+        dev: bool,
+    },
+    /// Decide about images.
+    Rewrite {
+        /// Whether to say why.
+        json: bool,
+        /// The images; none for those on standard input.
+        images: Vec<OsString>,
+    },
+    /// Print [`help`].
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// Reads the command line, without the name of the program.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut command = None;
+    while let Some(arg) = parser.next()? {
+        match (&mut command, arg) {
+            (_, Short('h') | Long("help")) => return Ok(Command::Help),
+            (_, Short('V') | Long("version")) => return Ok(Command::Version),
+            (None, Value(name)) if name == "rewrite" => {
+                let images = Vec::new();
+                command = Some(Command::Rewrite {
+                    json: false,
+                    images,
+                });
+            }
+            (None, Value(name)) if name == "serve" => command = Some(Command::Serve { dev: false }),
+            (None, Long("dev")) => command = Some(Command::Serve { dev: true }),
+            (Some(Command::Serve { dev }), Long("dev")) => *dev = true,
+            (Some(Command::Rewrite { json, .. }), Long("json")) => *json = true,
+            (Some(Command::Rewrite { images, .. }), Value(image)) => images.push(image),
+            (_, arg) => return Err(arg.unexpected()),
+        }
+    }
+    Ok(command.unwrap_or(Command::Serve { dev: false }))
+}
+
+/// The text of `--help`.
+#[must_use]
+pub fn help() -> String {
+    let mut help = format!("{}\n\n{USAGE}", env!("CARGO_PKG_DESCRIPTION"));
+    for setting in &SETTINGS {
+        let default = setting.default.unwrap_or("none");
+        // Writing to a string does not fail.
+        let _ = writeln!(help, "  {:<20} {}", setting.name, setting.help);
+        let _ = writeln!(help, "  {:<20} (default: {default})", "");
+    }
+    help
+}

@@ -1,0 +1,50 @@
+//! The log: its form, and a limit on what clients can make it say.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::level_filters::LevelFilter;
+
+use crate::settings::LogFormat;
+
+/// How often, at most, a line that clients can cause is written.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sends log lines to standard error from now on; to be called once.
+pub fn init(level: LevelFilter, format: LogFormat) {
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Text => lines.with_ansi(false).init(),
+    }
+}
+
+/// Lets a line through now and then.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<Instant>,
+    suppressed: u64,
+}
+
+impl Throttle {
+    /// Whether to write the line, and if so, how many were not written since the last one.
+    pub(crate) fn pass(&self) -> Option<u64> {
+        // The state is right after any of its operations.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.last.is_some_and(|last| last.elapsed() < INTERVAL) {
+            state.suppressed += 1;
+            return None;
+        }
+        state.last = Some(Instant::now());
+        Some(std::mem::take(&mut state.suppressed))
+    }
+}
