@@ -14,7 +14,7 @@ use crate::admin::Admin;
 use crate::http::{self, Webhook};
 use crate::logging;
 use crate::metrics::Metrics;
-use crate::server::{Server, bind};
+use crate::server::{Server, Timeouts, bind};
 use crate::settings::Settings;
 use crate::shutdown::{Phase, Signals, drain};
 use crate::tls::Credentials;
@@ -61,6 +61,7 @@ async fn serve(settings: Settings, dev: bool) -> Result<(), Box<dyn Error>> {
     let server = Server::new(
         webhook,
         &settings.limits,
+        Timeouts::default(),
         Arc::clone(&metrics),
         credentials,
         phases,

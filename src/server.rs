@@ -40,17 +40,6 @@ use connections::{Connection, Connections, Entry};
 pub use listen::bind;
 use stream::Stream;
 
-/// How long after it was accepted a connection may take to send its first head, the handshake
-/// included.
-const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a kept connection may take from an answer to the end of its next head. API servers
-/// close theirs after 90 s.
-const NEXT_HEAD_TIMEOUT: Duration = Duration::from_mins(2);
-
-/// How long a client may take to read an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The most that is read of a connection before it is looked at, in bytes; heads must fit.
 const READ_BUFFER: usize = 16 * 1024;
 
@@ -67,6 +56,27 @@ pub(crate) const HANDSHAKE_FAILURES: [&str; 6] = [
     "protocol",
 ];
 
+/// How long a connection waits for its client.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// From being accepted to the end of the first head, the handshake included.
+    pub first_head: Duration,
+    /// From an answer to the end of the next head. API servers close a connection after 90 s.
+    pub next_head: Duration,
+    /// From an answer that does not fit the socket until the client has read it.
+    pub write: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            first_head: Duration::from_secs(10),
+            next_head: Duration::from_mins(2),
+            write: Duration::from_secs(10),
+        }
+    }
+}
+
 /// Serves the webhook.
 #[derive(Debug)]
 pub struct Server {
@@ -76,6 +86,7 @@ pub struct Server {
     phase: watch::Receiver<Phase>,
     connections: Arc<Connections>,
     connection_age: Duration,
+    timeouts: Timeouts,
     jitter: RandomState,
     accept_warnings: Throttle,
 }
@@ -87,6 +98,7 @@ impl Server {
     pub fn new(
         webhook: Webhook,
         limits: &Limits,
+        timeouts: Timeouts,
         metrics: Arc<Metrics>,
         tls: watch::Receiver<Arc<Credentials>>,
         phase: watch::Receiver<Phase>,
@@ -98,6 +110,7 @@ impl Server {
             tls,
             phase,
             connection_age: limits.connection_age,
+            timeouts,
             jitter: RandomState::new(),
             accept_warnings: Throttle::default(),
         }
@@ -157,7 +170,7 @@ impl Server {
     }
 
     async fn serve_tls(&self, stream: TcpStream, connection: &Arc<Connection>) {
-        let first_head = Instant::now() + FIRST_HEAD_TIMEOUT;
+        let first_head = Instant::now() + self.timeouts.first_head;
         // An answer is written at once, so that waiting for more to send only delays it.
         let _ = stream.set_nodelay(true);
         let tls = TlsAcceptor::from(Arc::clone(&self.tls.borrow().config));
@@ -177,12 +190,12 @@ impl Server {
         connection: &Arc<Connection>,
         first_head: Instant,
     ) {
-        let stream = Stream::new(stream, Arc::clone(connection), WRITE_TIMEOUT);
+        let stream = Stream::new(stream, Arc::clone(connection), self.timeouts.write);
         let service = service_fn(|request| self.answer(request, connection));
         let mut http = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(NEXT_HEAD_TIMEOUT)
+                .header_read_timeout(self.timeouts.next_head)
                 .max_buf_size(READ_BUFFER)
                 .serve_connection(TokioIo::new(stream), service)
         );
