@@ -4,11 +4,11 @@
 //! nor memory grows with traffic.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{
-    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram, with_local_recorder,
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram, with_local_recorder,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use metrics_process::Collector;
@@ -47,6 +47,8 @@ struct Handles {
     review_duration: Histogram,
     annotations_omitted: Counter,
     refused: Family<&'static str>,
+    tls_reloads: Family<&'static str>,
+    tls_not_after: Gauge,
     handshakes_failed: Family<&'static str>,
 }
 
@@ -137,6 +139,19 @@ impl Metrics {
         self.handles.handshakes_failed.count(&reason);
     }
 
+    /// Changed certificates were read, and now serve or were refused.
+    pub(crate) fn tls_reloaded(&self, served: bool) {
+        self.handles
+            .tls_reloads
+            .count(if served { &"success" } else { &"error" });
+    }
+
+    /// The certificate that is served expires at this time.
+    pub(crate) fn tls_certificate(&self, not_after: SystemTime) {
+        let since_epoch = not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.handles.tls_not_after.set(since_epoch.as_secs_f64());
+    }
+
     /// Where the webhook's connections are counted.
     pub(crate) fn connections(&self) -> Counted {
         with_local_recorder(&self.recorder, || Counted {
@@ -169,6 +184,14 @@ impl Handles {
         describe_counter!(
             "image_swapper_requests_refused_total",
             "Requests answered with an HTTP error, by the reason."
+        );
+        describe_counter!(
+            "image_swapper_tls_reloads_total",
+            "Changed certificates that were read, by the result."
+        );
+        describe_gauge!(
+            "image_swapper_tls_certificate_not_after_timestamp_seconds",
+            "When the certificate that is served expires, in seconds since the epoch."
         );
         describe_counter!(
             "image_swapper_tls_handshake_failures_total",
@@ -215,6 +238,11 @@ impl Handles {
                 REFUSALS,
                 |reason| counter!("image_swapper_requests_refused_total", "reason" => reason),
             ),
+            tls_reloads: Family::new(
+                ["success", "error"],
+                |result| counter!("image_swapper_tls_reloads_total", "result" => result),
+            ),
+            tls_not_after: gauge!("image_swapper_tls_certificate_not_after_timestamp_seconds"),
             handshakes_failed: Family::new(
                 HANDSHAKE_FAILURES,
                 |reason| counter!("image_swapper_tls_handshake_failures_total", "reason" => reason),

@@ -18,6 +18,7 @@ use crate::server::{Server, Timeouts, bind};
 use crate::settings::Settings;
 use crate::shutdown::{Phase, Signals, drain};
 use crate::tls::Credentials;
+use crate::tls::watch::{PERIOD, Reloader};
 
 /// How often histograms are folded where nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -41,20 +42,20 @@ pub fn run(settings: Settings, dev: bool) -> Result<(), Box<dyn Error>> {
 
 async fn serve(settings: Settings, dev: bool) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::handle()?;
+    let metrics = Arc::new(Metrics::new(&settings.mutator.rules));
     let credentials = if dev {
-        self_signed()?
+        let credentials = self_signed()?;
+        metrics.tls_certificate(credentials.not_after);
+        watch::channel(Arc::new(credentials)).1
     } else {
-        Credentials::load(&settings.tls)?
+        let (reloader, credentials) = Reloader::start(settings.tls, PERIOD, Arc::clone(&metrics))?;
+        tokio::spawn(reloader.run());
+        credentials
     };
-    if !credentials.is_valid() {
-        tracing::warn!("not ready: the certificate is not valid at this time");
-    }
     let listener = listen("LISTEN_ADDR", settings.listen_addr)?;
     let admin_listener = listen("ADMIN_ADDR", settings.admin_addr)?;
     let addr = listener.local_addr()?;
 
-    let metrics = Arc::new(Metrics::new(&settings.mutator.rules));
-    let (_tls, credentials) = watch::channel(Arc::new(credentials));
     let (phase, phases) = watch::channel(Phase::Serving);
     let admin = Admin::new(Arc::clone(&metrics), credentials.clone(), phases.clone());
     let webhook = Webhook::new(settings.mutator, &settings.limits, Arc::clone(&metrics));

@@ -6,14 +6,17 @@
 
 #[cfg(feature = "dev")]
 pub mod dev;
+mod pem;
+pub mod watch;
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use humantime::format_rfc3339_seconds;
+use pem::Pem;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
@@ -52,6 +55,13 @@ pub enum Problem {
     ClientCa(rustls::Error),
     /// Its CA certificates cannot verify clients.
     Verifier(VerifierBuilderError),
+    /// Its first certificate is not valid at this time.
+    NotValidNow {
+        /// When it becomes valid.
+        not_before: SystemTime,
+        /// When it expires.
+        not_after: SystemTime,
+    },
 }
 
 /// What new connections are served with.
@@ -72,13 +82,15 @@ impl Credentials {
     /// # Errors
     /// Which file is wrong, and why.
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
-        let chain = read(&files.cert, certificates)?;
-        let key = read(&files.key, private_key)?;
-        let client_ca = files.client_ca.as_deref().map(|file| read(file, roots));
-        Self::new(chain, key, client_ca.transpose()?).map_err(|problem| TlsError {
-            file: files.cert.clone(),
-            problem,
-        })
+        Self::parse(files, &Pem::read(files)?)
+    }
+
+    /// Proves that what was read of the files can serve.
+    fn parse(files: &TlsFiles, pem: &Pem) -> Result<Self, TlsError> {
+        let chain = pem.chain(files)?;
+        let key = pem.key(files)?;
+        let client_roots = pem.client_roots(files)?;
+        Self::new(chain, key, client_roots).map_err(|problem| problem.of(&files.cert))
     }
 
     /// TLS 1.2 and 1.3, HTTP/1.1 only, and no resumption, which API servers do not use. Clients must
@@ -121,40 +133,28 @@ impl Credentials {
     /// Whether the certificate is valid at this time.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        let now = SystemTime::now();
-        self.not_before <= now && now <= self.not_after
+        self.check_validity().is_ok()
+    }
+
+    fn check_validity(&self) -> Result<(), Problem> {
+        let (not_before, not_after) = (self.not_before, self.not_after);
+        if (not_before..=not_after).contains(&SystemTime::now()) {
+            return Ok(());
+        }
+        Err(Problem::NotValidNow {
+            not_before,
+            not_after,
+        })
     }
 }
 
-fn read<T>(file: &Path, parse: impl Fn(&[u8]) -> Result<T, Problem>) -> Result<T, TlsError> {
-    let pem = fs::read(file).map_err(Problem::Read);
-    pem.and_then(|pem| parse(&pem)).map_err(|problem| TlsError {
-        file: file.to_owned(),
-        problem,
-    })
-}
-
-fn certificates(mut pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut pem).collect();
-    let chain = chain.map_err(Problem::Read)?;
-    if chain.is_empty() {
-        return Err(Problem::NoCertificate);
+impl Problem {
+    fn of(self, file: &Path) -> TlsError {
+        TlsError {
+            file: file.to_owned(),
+            problem: self,
+        }
     }
-    Ok(chain)
-}
-
-fn private_key(mut pem: &[u8]) -> Result<PrivateKeyDer<'static>, Problem> {
-    let key = rustls_pemfile::private_key(&mut pem).map_err(Problem::Read)?;
-    key.ok_or(Problem::NoKey)
-}
-
-fn roots(pem: &[u8]) -> Result<RootCertStore, Problem> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        let added = roots.add(certificate);
-        added.map_err(Problem::ClientCa)?;
-    }
-    Ok(roots)
 }
 
 impl fmt::Display for TlsError {
@@ -173,6 +173,15 @@ impl fmt::Display for TlsError {
             }
             Problem::ClientCa(error) => write!(f, "expected CA certificates: {error}"),
             Problem::Verifier(error) => write!(f, "expected CA certificates: {error}"),
+            Problem::NotValidNow {
+                not_before,
+                not_after,
+            } => write!(
+                f,
+                "expected a certificate that is valid now, and this one is from {} to {}",
+                format_rfc3339_seconds(*not_before),
+                format_rfc3339_seconds(*not_after),
+            ),
         }
     }
 }
