@@ -141,3 +141,6 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push_str(rest);
     out.push('"');
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,8 @@ impl Mutator {
         let mut outcome = Outcome::default();
         let mut originals = Originals::new();
         let exempt = exemption(review);
+        let metadata = review.pod.metadata.as_ref();
+        let existing = metadata.and_then(|metadata| metadata.annotations.as_ref());
 
         for image in images(review) {
             let decision = match exempt {
@@ -85,15 +87,17 @@ impl Mutator {
                 Decision::Swap { target, rule } => {
                     image.replace(&mut outcome.patch, &target);
                     outcome.swapped.push(rule);
-                    if is_dns_label(image.name) {
-                        originals.insert(image.annotation(), Some(image.reference));
-                    }
+                    let noted = is_dns_label(image.name).then_some(image.reference);
+                    originals.insert(image.annotation(), noted);
                 }
                 Decision::Skip(reason) => {
                     outcome.skipped.push(reason);
-                    // What an earlier swap noted says nothing about the image that replaces it.
                     if review.subject == Subject::Update && image.changed && exempt.is_none() {
-                        originals.entry(image.annotation()).or_insert(None);
+                        let key = image.annotation();
+                        let noted = existing.and_then(|all| all.originals.get(key.as_str()));
+                        if noted.is_some_and(|noted| !self.swaps(noted, image.reference)) {
+                            originals.entry(key).or_insert(None);
+                        }
                     }
                 }
             }
@@ -101,8 +105,6 @@ impl Mutator {
 
         // In an update of the ephemeral containers the API server discards all other changes.
         if review.subject != Subject::EphemeralContainers {
-            let metadata = review.pod.metadata.as_ref();
-            let existing = metadata.and_then(|metadata| metadata.annotations.as_ref());
             if !self.annotate_originals {
                 forget(&mut originals);
             } else if size_with(existing, &originals) > ANNOTATIONS_MAX {
@@ -111,6 +113,15 @@ impl Mutator {
             patch_metadata(&mut outcome, metadata, &originals);
         }
         outcome
+    }
+
+    /// Whether `original` is swapped for `image`. An annotation that says so is not stale: the API
+    /// server asks again about a Pod that was patched in the same request.
+    fn swaps(&self, original: &str, image: &str) -> bool {
+        match self.rules.decide(original, false) {
+            Decision::Swap { target, .. } => target == image,
+            Decision::Skip(_) => false,
+        }
     }
 }
 
@@ -227,7 +238,7 @@ fn size_with(existing: Option<&Annotations<'_>>, originals: &Originals<'_>) -> u
     originals.iter().fold(size, |size, (key, value)| {
         let before = existing.and_then(|existing| existing.originals.get(key.as_str()));
         size + value.map_or(0, |value| key.len() + value.len())
-            - before.map_or(0, |before| key.len() + before)
+            - before.map_or(0, |before| key.len() + before.len())
     })
 }
 
@@ -276,5 +287,11 @@ fn patch_metadata(
 /// and so can end the key of an annotation.
 fn is_dns_label(name: &str) -> bool {
     let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&name.len()) && name.bytes().all(valid)
+    (1..=63).contains(&name.len())
+        && name.bytes().all(valid)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
+
+#[cfg(test)]
+mod tests;

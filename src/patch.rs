@@ -88,3 +88,6 @@ impl Patch {
         self.text.push('}');
     }
 }
+
+#[cfg(test)]
+mod tests;

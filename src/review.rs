@@ -223,3 +223,6 @@ impl fmt::Display for NotAReview {
 }
 
 impl std::error::Error for NotAReview {}
+
+#[cfg(test)]
+mod tests;

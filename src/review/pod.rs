@@ -76,8 +76,8 @@ pub(crate) struct Annotations<'a> {
     pub(crate) size: usize,
     /// Whether the Pod mirrors a static Pod.
     pub(crate) mirror: bool,
-    /// The keys of our own annotations, and the bytes of each one's value.
-    pub(crate) originals: BTreeMap<Text<'a>, usize>,
+    /// Our own annotations.
+    pub(crate) originals: BTreeMap<Text<'a>, Text<'a>>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
@@ -98,7 +98,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
                     annotations.size += key.len() + value.len();
                     annotations.mirror |= &*key == MIRROR;
                     let ours = key.starts_with(ORIGINAL_IMAGE) || key.starts_with(ORIGINAL_VOLUME);
-                    if ours && annotations.originals.insert(key, value.len()).is_some() {
+                    if ours && annotations.originals.insert(key, value).is_some() {
                         return Err(M::Error::custom("duplicate annotation"));
                     }
                 }

@@ -8,5 +8,9 @@
 
 /// Building the tools in Go that the project is compared with.
 mod go;
+/// Whole AdmissionReviews, recorded and generated, through the core.
+mod mutate;
+/// A small deterministic generator of random numbers.
+mod random;
 /// Image references and the rules about them, on generated input.
 mod references;

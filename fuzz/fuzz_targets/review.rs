@@ -1,0 +1,32 @@
+//! Whatever the body: reading it and deciding about it never panic, the answer is JSON, and the
+//! patch, if there is one, applies to the object.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use image_swapper::mutate::Mutator;
+use image_swapper::review::Review;
+use image_swapper::rules::Rules;
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+static MUTATOR: LazyLock<Mutator> = LazyLock::new(|| Mutator {
+    rules: Rules::parse("proxy.example", "docker.io={proxy}, *={proxy}/{registry}", "").unwrap(),
+    annotate_originals: true,
+});
+
+fuzz_target!(|body: &[u8]| {
+    let Ok(review) = Review::read(body) else {
+        return;
+    };
+    let patch = MUTATOR.mutate(&review).patch;
+    serde_json::from_str::<Value>(&review.answer(Some("[]"))).unwrap();
+    if patch.is_empty() {
+        return;
+    }
+    let patch = serde_json::from_str::<json_patch::Patch>(&patch.into_json()).unwrap();
+    // A `Value` does not hold all that is skipped unread: numbers beyond f64, 128 levels.
+    if let Ok(mut review) = serde_json::from_slice::<Value>(body) {
+        json_patch::patch(&mut review["request"]["object"], &patch).unwrap();
+    }
+});

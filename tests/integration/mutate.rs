@@ -1,0 +1,323 @@
+//! Whole AdmissionReviews in, patches out: those of `tests/reviews`, which an API server sent, and
+//! generated ones. Every patch is applied with `json-patch`, and judged by what it did.
+
+mod check;
+mod generate;
+mod model;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+use std::{env, fs, thread};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image_swapper::mutate::{Mutator, Outcome};
+use image_swapper::review::Review;
+use image_swapper::rules::{Reason, Rules};
+use serde_json::{Value, json};
+
+use crate::random::Random;
+use check::assert_only_allowed;
+use generate::Generator;
+use model::expected;
+
+/// How many reviews are generated, unless `MUTATE_COUNT` says otherwise.
+const COUNT: u64 = 40_000;
+
+/// How often everything that is worth a case must at least have occurred among [`COUNT`] reviews.
+const OCCURRENCES: usize = 1000;
+
+/// How often something occurred.
+#[derive(Default)]
+struct Tally(BTreeMap<String, usize>);
+
+/// What became of a review.
+struct Answer {
+    outcome: Outcome,
+    /// The operations of the patch; empty if there is none.
+    patch: Value,
+    /// The Pod with the patch applied.
+    pod: Value,
+}
+
+/// Says which generated review failed, if it does.
+struct Blame<'b> {
+    seed: u64,
+    body: &'b str,
+}
+
+impl Tally {
+    fn count(&mut self, what: &str, names: impl IntoIterator<Item = impl AsRef<str>>) {
+        let mut key = what.to_owned();
+        for name in names {
+            key += " ";
+            key += name.as_ref();
+        }
+        *self.0.entry(key).or_default() += 1;
+    }
+}
+
+impl Drop for Blame<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!(
+                "with MUTATE_SEED={} MUTATE_COUNT=1:\n{}",
+                self.seed, self.body
+            );
+        }
+    }
+}
+
+/// Sends a review through the core as the server does, and checks the shape of the answer.
+fn answer(mutator: &Mutator, body: &str) -> Answer {
+    let sent: Value = serde_json::from_str(body).unwrap();
+    let review = Review::read(body.as_bytes()).unwrap();
+    let mut outcome = mutator.mutate(&review);
+    let patch = std::mem::take(&mut outcome.patch);
+    let patch = (!patch.is_empty()).then(|| patch.into_json());
+    let answer: Value = serde_json::from_str(&review.answer(patch.as_deref())).unwrap();
+
+    let mut expected = json!({
+        "kind": "AdmissionReview",
+        "apiVersion": sent["apiVersion"],
+        "response": {"uid": sent["request"]["uid"], "allowed": true},
+    });
+    let mut operations = json!([]);
+    let mut pod = sent["request"]["object"].clone();
+    if let Some(patch) = patch {
+        expected["response"]["patchType"] = json!("JSONPatch");
+        expected["response"]["patch"] = json!(STANDARD.encode(&patch));
+        operations = serde_json::from_str(&patch).unwrap();
+        let patch: json_patch::Patch = serde_json::from_str(&patch).unwrap();
+        json_patch::patch(&mut pod, &patch).unwrap();
+    }
+    assert_eq!(answer, expected);
+    Answer {
+        outcome,
+        patch: operations,
+        pod,
+    }
+}
+
+/// The review that the API server sends next if another webhook changed the Pod meanwhile.
+fn again(review: &Value, pod: Value) -> String {
+    let mut review = review.clone();
+    review["request"]["object"] = pod;
+    review.to_string()
+}
+
+fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+    value[field].as_str().unwrap_or_default()
+}
+
+#[test]
+fn recorded_reviews() {
+    let rewrites = "docker.io={proxy}, *={proxy}/{registry}";
+    let ignore = "registry, mcr.microsoft.com/";
+    let mutator = Mutator {
+        rules: Rules::parse("registry.example.com", rewrites, ignore).unwrap(),
+        annotate_originals: true,
+    };
+    let reviews = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reviews");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&reviews).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            names.push(path.file_name().unwrap().to_owned());
+        }
+    }
+    assert!(names.len() >= 11, "{names:?}");
+    for name in names {
+        let body = fs::read_to_string(reviews.join(&name)).unwrap();
+        let sent: Value = serde_json::from_str(&body).unwrap();
+        let request = &sent["request"];
+        let answer = answer(&mutator, &body);
+
+        let expected = expected(&mutator, &sent);
+        assert_eq!(answer.pod, expected.pod, "{}", name.display());
+        assert_eq!(
+            answer.outcome.skipped,
+            expected.skipped,
+            "{}",
+            name.display()
+        );
+        let (operation, sub) = (text(request, "operation"), text(request, "subResource"));
+        assert_only_allowed(operation, sub, &request["object"], &answer.pod);
+
+        let snapshot = reviews.join("patches").join(&name);
+        let pretty = serde_json::to_string_pretty(&answer.patch).unwrap() + "\n";
+        if env::var_os("UPDATE_SNAPSHOTS").is_some_and(|value| value == "1") {
+            fs::create_dir_all(snapshot.parent().unwrap()).unwrap();
+            fs::write(&snapshot, &pretty).unwrap();
+        }
+        let stored = fs::read_to_string(&snapshot).unwrap_or_default();
+        assert_eq!(
+            stored,
+            pretty,
+            "{}: UPDATE_SNAPSHOTS=1 rewrites it",
+            snapshot.display()
+        );
+
+        let second = self::answer(&mutator, &again(&sent, answer.pod));
+        assert_eq!(second.patch, json!([]), "{}", name.display());
+    }
+}
+
+#[test]
+fn generated_reviews() {
+    let number = |name| {
+        env::var(name)
+            .ok()
+            .map(|value| value.parse::<u64>().unwrap())
+    };
+    let first = number("MUTATE_SEED").unwrap_or(1);
+    let count = number("MUTATE_COUNT").unwrap_or(COUNT);
+    let sources = "docker.io={proxy}, quay.io/prometheus=mirror.example:5000/prom";
+    let any = format!("{sources}, *={{proxy}}/x/{{registry}}");
+    let mutators = [(sources, true), (&any, true), (&any, false)].map(|(rewrites, annotate)| {
+        let ignore = "registry, quay.io/ignored/";
+        Mutator {
+            rules: Rules::parse("proxy.example/cache", rewrites, ignore).unwrap(),
+            annotate_originals: annotate,
+        }
+    });
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    for seed in first..first + count {
+        let mut random = Random::new(seed);
+        let mutator = &mutators[[0, 1, 1, 1, 2][random.below(5)]];
+        check_one(mutator, seed, &mut random, &mut tally);
+    }
+
+    println!("{count} reviews from seed {first}, {:?}", start.elapsed());
+    for (what, occurred) in &tally.0 {
+        println!("{occurred:>8} {what}");
+    }
+    if count >= COUNT {
+        assert_everything_occurred(&tally);
+    }
+}
+
+/// Generates a review, and checks all that must hold for it.
+fn check_one(mutator: &Mutator, seed: u64, random: &mut Random, tally: &mut Tally) {
+    let (sent, damaged) = Generator { mutator, random }.review();
+    let (body, twice) = write::write(&sent, random, tally);
+    let _blame = Blame { seed, body: &body };
+    let request = &sent["request"];
+    let object = &request["object"];
+    let (operation, sub) = (text(request, "operation"), text(request, "subResource"));
+    let answer = answer(mutator, &body);
+    let (outcome, pod) = (&answer.outcome, &answer.pod);
+
+    let changes = assert_only_allowed(operation, sub, object, pod);
+    assert!(annotations_size(pod) <= annotations_size(object).max(262_144));
+    // A key that stands twice may, or may not, stand where it is looked at.
+    if !(twice && answer.patch == json!([])) {
+        let expected = expected(mutator, &sent);
+        assert_eq!(*pod, expected.pod);
+        assert_eq!(outcome.skipped, expected.skipped);
+        assert_eq!(outcome.swapped.len(), expected.swapped);
+        assert_eq!(outcome.annotations_omitted, expected.omitted);
+
+        // Two containers of one name share an annotation, which fits only one of them.
+        if operation != "UPDATE" || has_unique_names(object) {
+            let second = self::answer(mutator, &again(&sent, pod.clone()));
+            assert_eq!(second.patch, json!([]));
+        }
+    }
+
+    tally.count("operation", [operation, sub]);
+    tally.count("damaged", [damaged.to_string()]);
+    tally.count("a key twice", [twice.to_string()]);
+    tally.count(
+        "annotations omitted",
+        [(outcome.annotations_omitted > 0).to_string()],
+    );
+    for reason in &outcome.skipped {
+        tally.count("skipped", [reason.as_str()]);
+    }
+    for change in changes {
+        if let ["spec", section, ..] = change.path[..] {
+            tally.count("swapped in", [section]);
+        }
+    }
+    for step in answer.patch.as_array().unwrap() {
+        let value = match step.get("value") {
+            None => "",
+            Some(value) if value.is_string() => "string",
+            Some(_) => "object",
+        };
+        tally.count("patch operation", [text(step, "op"), value]);
+    }
+}
+
+fn assert_everything_occurred(tally: &Tally) {
+    let mut keys = Vec::new();
+    for section in [
+        "containers",
+        "initContainers",
+        "ephemeralContainers",
+        "volumes",
+    ] {
+        keys.push(format!("swapped in {section}"));
+    }
+    for operation in [
+        "CREATE ",
+        "UPDATE ",
+        "UPDATE ephemeralcontainers",
+        "DELETE ",
+        "CONNECT exec",
+    ] {
+        keys.push(format!("operation {operation}"));
+    }
+    for reason in Reason::ALL {
+        keys.push(format!("skipped {}", reason.as_str()));
+    }
+    for operation in ["replace string", "add string", "add object", "remove "] {
+        keys.push(format!("patch operation {operation}"));
+    }
+    for form in [
+        "as it is",
+        "\\\"",
+        "\\\\",
+        "\\/",
+        "\\b",
+        "\\f",
+        "\\n",
+        "\\r",
+        "\\t",
+        "\\uxxxx",
+        "\\uXXXX",
+        "surrogates",
+    ] {
+        keys.extend(["key", "value"].map(|place| format!("escape in {place} {form}")));
+    }
+    keys.extend(["damaged true", "a key twice true"].map(str::to_owned));
+    for key in keys {
+        let occurred = tally.0.get(&key).copied().unwrap_or_default();
+        assert!(occurred >= OCCURRENCES, "{key}: {occurred}");
+    }
+}
+
+fn annotations_size(pod: &Value) -> usize {
+    let size = |(key, value): (&String, &Value)| key.len() + value.as_str().map_or(0, str::len);
+    let annotations = pod["metadata"]["annotations"].as_object();
+    annotations.map_or(0, |all| all.iter().map(size).sum())
+}
+
+fn has_unique_names(pod: &Value) -> bool {
+    let mut names: Vec<_> = ["containers", "initContainers"]
+        .iter()
+        .flat_map(|section| pod["spec"][section].as_array().into_iter().flatten())
+        .map(|item| text(item, "name"))
+        .collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    names.len() == count
+}
