@@ -92,12 +92,9 @@ impl Mutator {
                 }
                 Decision::Skip(reason) => {
                     outcome.skipped.push(reason);
-                    if review.subject == Subject::Update && image.changed && exempt.is_none() {
-                        let key = image.annotation();
-                        let noted = existing.and_then(|all| all.originals.get(key.as_str()));
-                        if noted.is_some_and(|noted| !self.swaps(noted, image.reference)) {
-                            originals.entry(key).or_insert(None);
-                        }
+                    let set = review.subject == Subject::Update && image.changed;
+                    if set && exempt.is_none() && self.is_stale(existing, &image) {
+                        originals.entry(image.annotation()).or_insert(None);
                     }
                 }
             }
@@ -115,13 +112,14 @@ impl Mutator {
         outcome
     }
 
-    /// Whether `original` is swapped for `image`. An annotation that says so is not stale: the API
-    /// server asks again about a Pod that was patched in the same request.
-    fn swaps(&self, original: &str, image: &str) -> bool {
-        match self.rules.decide(original, false) {
-            Decision::Swap { target, .. } => target == image,
-            Decision::Skip(_) => false,
-        }
+    /// Whether the image has an annotation that is not how it was written. One that is may stand
+    /// there already: the API server can ask again about what was patched in the same request.
+    fn is_stale(&self, existing: Option<&Annotations<'_>>, image: &Image<'_>) -> bool {
+        let original = existing.and_then(|all| all.originals.get(image.annotation().as_str()));
+        original.is_some_and(|original| match self.rules.decide(original, false) {
+            Decision::Swap { target, .. } => target != image.reference,
+            Decision::Skip(_) => true,
+        })
     }
 }
 

@@ -229,7 +229,7 @@ impl Generator<'_> {
         let image = self
             .random
             .pick(&IMAGES)
-            .replace("LONG", &"long/".repeat(50).trim_end_matches('/'));
+            .replace("LONG", "long/".repeat(50).trim_end_matches('/'));
         match self.mutator.rules.decide(&image, false) {
             Decision::Swap { target, .. } if self.random.chance(10) => target,
             _ => image,
@@ -254,7 +254,7 @@ impl Generator<'_> {
                     0..4 => metadata["labels"]["k8s-proxy-image-swapper"] = json!("patched-image"),
                     4..6 => {
                         metadata["labels"]["k8s-proxy-image-swapper"] =
-                            json!(self.random.pick(&label))
+                            json!(self.random.pick(&label));
                     }
                     6 => metadata["labels"]["k8s-proxy-image-swapper"] = json!(null),
                     _ => {}

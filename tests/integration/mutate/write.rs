@@ -95,9 +95,13 @@ impl Writer<'_> {
                 _ => None,
             };
             let must = c < ' ' || c == '"' || c == '\\';
-            let form = if !must && !(eager && self.random.chance(50)) {
+            let escape = must || (eager && self.random.chance(50));
+            let form = if !escape {
                 self.out.push(c);
-                if c.is_ascii() { continue } else { "as it is" }
+                if c.is_ascii() {
+                    continue;
+                }
+                "as it is"
             } else if let Some(short) = short.filter(|_| self.random.chance(60)) {
                 self.out += short;
                 short
@@ -106,11 +110,9 @@ impl Writer<'_> {
                 let mut units = [0; 2];
                 let units = c.encode_utf16(&mut units);
                 for unit in &*units {
-                    self.out += &if upper {
-                        format!("\\u{unit:04X}")
-                    } else {
-                        format!("\\u{unit:04x}")
-                    };
+                    let digits = format!("{unit:04x}");
+                    self.out.push_str("\\u");
+                    self.out += &if upper { digits.to_uppercase() } else { digits };
                 }
                 match (units.len(), upper) {
                     (1, true) => "\\uXXXX",

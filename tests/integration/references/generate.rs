@@ -1,6 +1,8 @@
 //! References to try, from a seed: right ones that use all of the grammar, ones with a single flaw,
 //! ones at the limits of length, mutations of these, and noise.
 
+use crate::random::Random;
+
 /// What mutations and noise are made of: all that means something to the grammar, and what looks
 /// as if it did.
 const ALPHABET: [&str; 32] = [
@@ -12,12 +14,12 @@ const HEX: &[u8] = b"0123456789abcdef";
 const WORD: &[u8] = b"abcXYZ0189_.-";
 const SEPARATORS: [&str; 6] = [".", "_", "__", "-", "--", "----"];
 
-/// A small pseudo-random generator (splitmix64), and what it makes of its numbers.
-pub(crate) struct Generator(u64);
+/// Makes references of random numbers.
+pub(crate) struct Generator(Random);
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Random::new(seed))
     }
 
     /// Some text that is, or might be taken for, an image reference.
@@ -32,17 +34,8 @@ impl Generator {
         }
     }
 
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     fn below(&mut self, end: usize) -> usize {
-        let end = u64::try_from(end).unwrap();
-        usize::try_from(self.next() % end).unwrap()
+        self.0.below(end)
     }
 
     fn between(&mut self, first: usize, last: usize) -> usize {
