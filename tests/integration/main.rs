@@ -12,5 +12,7 @@ mod go;
 mod mutate;
 /// A small deterministic generator of random numbers.
 mod random;
+/// What README says of the settings and the commands.
+mod readme;
 /// Image references and the rules about them, on generated input.
 mod references;
