@@ -9,8 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 pub(crate) use body::Body;
 use body::Budget;
@@ -26,7 +26,8 @@ use crate::settings::Limits;
 pub const PATH: &str = "/mutate";
 
 /// Every reason by which refusals are counted: what [`Refusal::reason`] returns.
-pub(crate) const REFUSALS: [&str; 9] = [
+pub(crate) const REFUSALS: [&str; 10] = [
+    "host",
     "path",
     "method",
     "media_type",
@@ -51,6 +52,8 @@ pub struct Webhook {
 /// Why a request is not answered with a review.
 #[derive(Debug)]
 pub(crate) enum Refusal {
+    /// No Host, or several.
+    Host,
     /// Another path than [`PATH`].
     Path,
     /// Another method than POST.
@@ -160,6 +163,7 @@ impl Webhook {
 impl Refusal {
     fn reason(&self) -> &'static str {
         match self {
+            Self::Host => "host",
             Self::Path => "path",
             Self::Method => "method",
             Self::MediaType => "media_type",
@@ -180,7 +184,7 @@ impl Refusal {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BodyIncomplete | Self::NotAReview(_) => StatusCode::BAD_REQUEST,
+            Self::Host | Self::BodyIncomplete | Self::NotAReview(_) => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -188,6 +192,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Host => f.write_str("expected one Host"),
             Self::Path => write!(f, "expected the path {PATH}"),
             Self::Method => f.write_str("expected the method POST"),
             Self::MediaType => f.write_str("expected the Content-Type application/json"),
@@ -202,6 +207,11 @@ impl fmt::Display for Refusal {
 }
 
 fn check_head<B>(request: &Request<B>) -> Result<(), Refusal> {
+    // HTTP/1.0 may do without (RFC 9112, section 3.2).
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+        return Err(Refusal::Host);
+    }
     if request.uri().path() != PATH {
         return Err(Refusal::Path);
     }
