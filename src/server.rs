@@ -23,8 +23,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::Error as TlsError;
@@ -153,9 +155,12 @@ impl Server {
                 if let Some(suppressed) = self.accept_warnings.pass() {
                     tracing::warn!(suppressed, "cannot accept a connection: {error}");
                 }
-                // Most likely out of file descriptors.
-                self.connections.evict();
-                sleep(ACCEPT_PAUSE).await;
+                if is_out_of_files(&error) && self.connections.evict() {
+                    // Its file is free once its task has run.
+                    yield_now().await;
+                } else {
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
@@ -235,8 +240,12 @@ impl Server {
         connection.head_received();
         let received = self.webhook.receive(request).await;
         connection.request_received();
+        // A body that is not read ends the connection, which a client must know before it sends on.
+        let closes = received.is_err()
+            || *self.phase.borrow() != Phase::Serving
+            || connection.age() > self.max_age(connection);
         let mut response = self.webhook.answer(received);
-        if *self.phase.borrow() != Phase::Serving || connection.age() > self.max_age(connection) {
+        if closes {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
@@ -261,6 +270,12 @@ fn is_of_the_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
     )
+}
+
+/// Whether the process, or the machine, has as many files open as it may.
+fn is_out_of_files(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Why a handshake failed, as one of [`HANDSHAKE_FAILURES`].
