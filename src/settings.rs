@@ -5,6 +5,8 @@
 
 mod kind;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};

@@ -15,6 +15,12 @@ pub(super) struct Kind<T> {
     pub(super) parse: fn(&str) -> Option<T>,
 }
 
+/// The longest duration: with any more, times to come might not be representable.
+const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// The most bytes: more than any machine has, and less than what can be counted.
+const BYTES_MAX: usize = 1 << 40;
+
 pub(super) const ADDRESS: Kind<SocketAddr> = Kind {
     expected: "an IP address and a port, such as 127.0.0.1:8443 or [::]:8443",
     parse: |text| text.parse().ok(),
@@ -24,7 +30,7 @@ pub(super) const BOOL: Kind<bool> = Kind {
     parse: |text| text.parse().ok(),
 };
 pub(super) const BYTES: Kind<usize> = Kind {
-    expected: "a number of bytes above 0, such as 65536, 64Ki or 8Mi",
+    expected: "a number of bytes from 1 to 1024Gi, such as 65536, 64Ki or 8Mi",
     parse: parse_bytes,
 };
 pub(super) const COUNT: Kind<usize> = Kind {
@@ -32,11 +38,14 @@ pub(super) const COUNT: Kind<usize> = Kind {
     parse: |text| text.parse().ok().filter(|count| *count > 0),
 };
 pub(super) const DELAY: Kind<Duration> = Kind {
-    expected: "a duration, such as 0s, 500ms or 5s",
-    parse: |text| humantime::parse_duration(text).ok(),
+    expected: "a duration of at most 365d, such as 0s, 500ms or 5s",
+    parse: |text| {
+        let duration = humantime::parse_duration(text).ok();
+        duration.filter(|duration| *duration <= DURATION_MAX)
+    },
 };
 pub(super) const DURATION: Kind<Duration> = Kind {
-    expected: "a duration above 0, such as 500ms, 5s or 5m",
+    expected: "a duration above 0 and of at most 365d, such as 500ms, 5s or 5m",
     parse: |text| (DELAY.parse)(text).filter(|duration| !duration.is_zero()),
 };
 pub(super) const LEVEL: Kind<LevelFilter> = Kind {
@@ -64,5 +73,5 @@ fn parse_bytes(text: &str) -> Option<usize> {
         .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
     let (number, shift) = unit.unwrap_or((text, &0));
     let bytes = number.parse::<usize>().ok()?.checked_mul(1 << shift)?;
-    Some(bytes).filter(|bytes| *bytes > 0)
+    Some(bytes).filter(|bytes| (1..=BYTES_MAX).contains(bytes))
 }
