@@ -6,8 +6,16 @@
     reason = "a test helper that fails should stop its test"
 )]
 
+/// What clients can hold, and for how long.
+mod bounds;
+/// The command line of the real program.
+mod cli;
+/// The end of the service.
+mod drain;
 /// Building the tools in Go that the project is compared with.
 mod go;
+/// Requests and answers over TLS.
+mod http;
 /// Whole AdmissionReviews, recorded and generated, through the core.
 mod mutate;
 /// A small deterministic generator of random numbers.
@@ -16,3 +24,7 @@ mod random;
 mod readme;
 /// Image references and the rules about them, on generated input.
 mod references;
+/// Servers, clients and certificates.
+mod support;
+/// TLS, its files included.
+mod tls;

@@ -1,0 +1,180 @@
+//! The real program, with the environment it is given and no other.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{Authority, Directory, until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_k8s-proxy-image-swapper");
+
+/// The program, running; killed when it is dropped.
+pub(crate) struct Program {
+    child: Child,
+    stdout: Arc<Mutex<Vec<u8>>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    /// What it needs for as long as it runs.
+    kept: Option<Directory>,
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(args: &[&str], env: &[(&str, &str)], stdin: &[u8]) -> Output {
+    let mut child = command(args, env)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    thread::scope(|scope| {
+        // Of a program that does not read it, only as much as the pipe holds is taken.
+        scope.spawn(move || input.write_all(stdin));
+        child.wait_with_output().unwrap()
+    })
+}
+
+/// The program, to be started.
+pub(crate) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args).env_clear().envs(env.iter().copied());
+    command
+}
+
+/// What the service needs to serve on free ports of this machine, with a certificate of `authority`
+/// in the directory.
+pub(crate) fn service_env(authority: &Authority) -> (Directory, Vec<(&'static str, String)>) {
+    let directory = Directory::new();
+    let files = authority.issue().write(&directory, &[]);
+    let path = |path: PathBuf| path.into_os_string().into_string().unwrap();
+    let env = vec![
+        ("PROXY_URL", "registry.example.com".to_owned()),
+        ("LISTEN_ADDR", "127.0.0.1:0".to_owned()),
+        ("ADMIN_ADDR", "127.0.0.1:0".to_owned()),
+        ("TLS_CERT_FILE", path(files.cert)),
+        ("TLS_KEY_FILE", path(files.key)),
+    ];
+    (directory, env)
+}
+
+impl Program {
+    /// Starts the program.
+    pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::spawn(command(args, env))
+    }
+
+    /// Starts the program with at most so many open files.
+    pub(crate) fn start_with_files(max: u32, env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", &format!("ulimit -n {max}; exec {PROGRAM:?}")])
+            .env_clear()
+            .envs(env.iter().copied());
+        Self::spawn(command)
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            // So that nothing that is typed at the tests' terminal reaches it.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        Self {
+            child,
+            stdout,
+            stderr,
+            kept: None,
+        }
+    }
+
+    /// Keeps the directory for as long as the program runs.
+    pub(crate) fn keep(&mut self, directory: Directory) {
+        self.kept = Some(directory);
+    }
+
+    /// Waits until it serves, and returns where: `LISTEN_ADDR` and `ADMIN_ADDR`.
+    pub(crate) async fn serving(&mut self) -> (SocketAddr, SocketAddr) {
+        let mut serving = None;
+        until("the line that says serving", || {
+            let stderr = self.stderr();
+            assert!(self.child.try_wait().unwrap().is_none(), "ended: {stderr}");
+            serving = stderr.lines().find_map(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                (line["message"] == "serving").then_some(line)
+            });
+            serving.is_some()
+        })
+        .await;
+        let serving = serving.unwrap();
+        let addr = |name: &str| serving[name].as_str().unwrap().parse().unwrap();
+        (addr("listen_addr"), addr("admin_addr"))
+    }
+
+    /// Waits until it has logged a line with this text in it.
+    pub(crate) async fn logs(&self, text: &str) {
+        until(text, || self.stderr().contains(text)).await;
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits until it ends, and returns how.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the end of the program", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        text(&self.stdout)
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        drop(self.kept.take());
+    }
+}
+
+fn text(bytes: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned()
+}
+
+/// Reads to the end, in a thread of its own.
+fn collect(mut from: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
+    let collected = Arc::new(Mutex::new(Vec::new()));
+    let to = Arc::clone(&collected);
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            to.lock().unwrap().extend_from_slice(&buffer[..read]);
+        }
+    });
+    collected
+}
