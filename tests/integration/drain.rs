@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::support::{
-    Authority, Client, Program, Setup, connect, handshake, raw_post, review, service_env, trusting,
+    Authority, Program, Setup, connect, get, handshake, raw_post, review, service_env, trusting,
     within,
 };
 
@@ -128,14 +128,8 @@ async fn connections_that_wait_to_be_accepted_are_answered() {
     server.ended().await;
 }
 
-/// The status of `/readyz`, if the port answers.
 async fn readyz(admin: SocketAddr) -> u16 {
-    let stream = within("a connection", TcpStream::connect(admin)).await;
-    let mut client = Client::new(stream.unwrap());
-    client
-        .send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await;
-    client.answer().await.status
+    get(admin, "/readyz").await.0
 }
 
 /// Starts the program with these settings besides those it needs.

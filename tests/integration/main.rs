@@ -24,6 +24,8 @@ mod random;
 mod readme;
 /// Image references and the rules about them, on generated input.
 mod references;
+/// Certificates that change.
+mod reload;
 /// Servers, clients and certificates.
 mod support;
 /// TLS, its files included.

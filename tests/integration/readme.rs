@@ -1,6 +1,7 @@
 //! What README says is so: its table of settings, its commands and what they print.
 
-use std::path::Path;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -10,7 +11,7 @@ use image_swapper::settings::SETTINGS;
 const BEGIN: &str = "<!-- settings -->\n";
 const END: &str = "<!-- /settings -->\n";
 
-fn path() -> std::path::PathBuf {
+fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")
 }
 
@@ -25,7 +26,12 @@ fn the_table_of_settings_is_that_of_the_program() {
         let default = setting
             .default
             .map_or("none".to_owned(), |text| format!("`{text}`"));
-        table += &format!("| `{}` | {default} | {} |\n", setting.name, setting.help);
+        writeln!(
+            table,
+            "| `{}` | {default} | {} |",
+            setting.name, setting.help
+        )
+        .unwrap();
     }
     let readme = readme();
     let (before, rest) = readme.split_once(BEGIN).unwrap();
@@ -44,10 +50,14 @@ fn its_console_blocks_print_what_they_show() {
     assert!(!blocks.is_empty());
     for block in blocks {
         let (block, _) = block.split_once("```").unwrap();
-        let commands = block.lines().filter_map(|line| line.strip_prefix("$ "));
-        let shown = block.lines().filter(|line| !line.starts_with("$ "));
-        let script: String = commands.map(|command| format!("{command}\n")).collect();
-        let shown: String = shown.map(|line| format!("{line}\n")).collect();
+        let (mut script, mut shown) = (String::new(), String::new());
+        for line in block.lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => writeln!(script, "{command}"),
+                None => writeln!(shown, "{line}"),
+            }
+            .unwrap();
+        }
 
         let binary = Path::new(env!("CARGO_BIN_EXE_k8s-proxy-image-swapper"));
         let path = env::join_paths([binary.parent().unwrap(), Path::new("/usr/bin")]).unwrap();

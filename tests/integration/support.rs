@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) use client::{
-    Answer, Client, connect, connect_with, handshake, post, raw_post, trusting,
+    Answer, Client, connect, connect_with, get, handshake, post, raw_post, showing, trusting,
 };
 pub(crate) use pki::{Authority, Pair};
 pub(crate) use program::{Program, command, run, service_env};

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{
-    ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
-};
+use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, SupportedProtocolVersion};
 
-use crate::support::{Authority, Directory, Setup, TestServer, connect_with, review, trusting};
+use crate::support::{
+    Authority, Directory, Setup, TestServer, connect_with, review, showing, trusting,
+};
 
 /// The series that counts handshakes that failed for this reason.
 fn failures(server: &TestServer, reason: &str) -> u64 {
@@ -183,15 +183,6 @@ fn asking(authority: &Authority) -> TestServer {
     let mut files = own.issue().write(&directory, &[]);
     files.client_ca = Some(directory.write("ca.crt", authority.pem()));
     Setup::default().start_with(own, &files)
-}
-
-fn showing(roots: RootCertStore, pair: &crate::support::Pair) -> ClientConfig {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(pair.chain(), pair.private_key())
-        .unwrap()
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::within;
+use super::{Pair, within};
 
 /// A connection of which the test writes the bytes, and reads answers.
 #[derive(Debug)]
@@ -42,6 +42,26 @@ pub(crate) fn trusting(roots: RootCertStore) -> ClientConfig {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth()
+}
+
+/// The same, of a client that shows a certificate.
+pub(crate) fn showing(roots: RootCertStore, pair: &Pair) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(pair.chain(), pair.private_key())
+        .unwrap()
+}
+
+/// Asks the admin port for a path, and returns the status and the text.
+pub(crate) async fn get(admin: SocketAddr, path: &str) -> (u16, String) {
+    let stream = within("a connection", TcpStream::connect(admin)).await;
+    let mut client = Client::new(stream.unwrap());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.send(request).await;
+    let answer = client.answer().await;
+    (answer.status, answer.text().to_owned())
 }
 
 /// Connects over TLS.
@@ -134,6 +154,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let answer = self.answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer
+    }
+
+    /// Sends a review and reads the answer, if the server lets the client in.
+    pub(crate) async fn try_review(&mut self, body: impl AsRef<[u8]>) -> Option<Answer> {
+        self.try_send(raw_post(body)).await.ok()?;
+        let reading = self.stream.read_buf(&mut self.received);
+        let read = within("an answer or the end", reading).await;
+        if !read.is_ok_and(|read| read > 0) {
+            return None;
+        }
+        Some(self.answer().await)
     }
 
     /// Reads the next answer.

@@ -1,9 +1,13 @@
 //! A certificate authority and what it issues, made anew for each test.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use image_swapper::settings::TlsFiles;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    date_time_ymd,
+};
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -41,10 +45,17 @@ impl Authority {
         }
     }
 
-    /// A certificate for a server on this machine, or for a client.
+    /// A certificate for a server on this machine, or for a client, that is valid.
     pub(crate) fn issue(&self) -> Pair {
+        self.issue_for(1975..4096)
+    }
+
+    /// The same, valid from the beginning of one year to that of another.
+    pub(crate) fn issue_for(&self, years: Range<i32>) -> Pair {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = date_time_ymd(years.start, 1, 1);
+        params.not_after = date_time_ymd(years.end, 1, 1);
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
