@@ -23,16 +23,19 @@ use crate::tls::watch::{PERIOD, Reloader};
 /// How often histograms are folded where nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// How many open files are kept for the admin port, the certificates and the runtime.
+const FILES_KEPT: usize = 128;
+
 /// Runs the webhook until a signal ends it. With `dev`, the certificate is made in memory.
 ///
 /// # Errors
 /// What keeps it from starting, or ends it early.
-pub fn run(settings: Settings, dev: bool) -> Result<(), Box<dyn Error>> {
+pub fn run(mut settings: Settings, dev: bool) -> Result<(), Box<dyn Error>> {
     logging::init(settings.log, settings.log_format);
     for warning in settings.mutator.rules.warnings() {
         tracing::warn!("{warning}");
     }
-    raise_open_files();
+    settings.limits.connections = connections_with_files(settings.limits.connections);
     // One thread: a review is a few microseconds, and a Pod's share of a processor is small.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -113,19 +116,26 @@ async fn upkeep(metrics: Arc<Metrics>) {
     }
 }
 
-/// Raises the soft limit of open files to the hard one: each connection is one.
-fn raise_open_files() {
+/// Raises the soft limit of open files to the hard one, and keeps some for what is no connection of
+/// the webhook: `max`, the most that there may be of these, or fewer.
+fn connections_with_files(max: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         ..limit
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let room = files - FILES_KEPT.min(files / 2);
+    if room < max {
         tracing::warn!(
-            "cannot raise the limit of open files from {:?}: {error}",
-            limit.current
+            "at most {room} connections, not MAX_CONNECTIONS: {files} files may be open"
         );
     }
+    room.min(max)
 }
 
 #[cfg(feature = "dev")]

@@ -23,10 +23,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::Error as TlsError;
@@ -131,37 +129,38 @@ impl Server {
             }
         }
         // What the kernel has accepted for us by now would be lost with the socket.
-        while let Ok(accepted) = timeout_at(Instant::now(), listener.accept()).await {
-            if accepted.is_err() {
-                break;
+        if let Ok(listener) = listener.into_std() {
+            while let Ok((stream, _)) = listener.accept() {
+                let stream = stream
+                    .set_nonblocking(true)
+                    .and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = stream {
+                    server.enter(stream);
+                }
             }
-            server.accepted(accepted).await;
         }
-        drop(listener);
         server.connections.none_open().await;
     }
 
     /// Serves an accepted connection in a task of its own, or makes the best of an error.
     async fn accepted(self: &Arc<Self>, accepted: io::Result<(TcpStream, SocketAddr)>) {
         match accepted {
-            Ok((stream, _)) => {
-                if let Some(entry) = self.connections.enter() {
-                    tokio::spawn(Arc::clone(self).serve(stream, entry));
-                }
-            }
+            Ok((stream, _)) => self.enter(stream),
             // The client gave up before it was accepted.
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 if let Some(suppressed) = self.accept_warnings.pass() {
                     tracing::warn!(suppressed, "cannot accept a connection: {error}");
                 }
-                if is_out_of_files(&error) && self.connections.evict() {
-                    // Its file is free once its task has run.
-                    yield_now().await;
-                } else {
-                    sleep(ACCEPT_PAUSE).await;
-                }
+                sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+
+    /// Serves a connection in a task of its own, if there is a place for it.
+    fn enter(self: &Arc<Self>, stream: TcpStream) {
+        if let Some(entry) = self.connections.enter() {
+            tokio::spawn(Arc::clone(self).serve(stream, entry));
         }
     }
 
@@ -270,12 +269,6 @@ fn is_of_the_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
     )
-}
-
-/// Whether the process, or the machine, has as many files open as it may.
-fn is_out_of_files(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Why a handshake failed, as one of [`HANDSHAKE_FAILURES`].

@@ -103,7 +103,7 @@ impl Connections {
 
     /// Closes the connection that has waited longest for its client, and says whether there was
     /// one.
-    pub(crate) fn evict(&self) -> bool {
+    fn evict(&self) -> bool {
         let mut open = self.lock();
         let since = |connection: &Connection| connection.waiting_since.load(Ordering::Relaxed);
         let waiting = open.by_id.iter().filter(|(_, one)| since(one) != OUR_TURN);
