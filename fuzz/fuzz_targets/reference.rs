@@ -10,7 +10,12 @@ use libfuzzer_sys::fuzz_target;
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
     let rewrites = "docker.io={proxy}, quay.io/a=b.example/c, *={proxy}/x/{registry}/y";
-    Rules::parse("proxy.example:5000/p", rewrites, "registry, gcr.io/, redis:7").unwrap()
+    Rules::parse(
+        "proxy.example:5000/p",
+        rewrites,
+        "registry, gcr.io/, redis:7",
+    )
+    .unwrap()
 });
 
 fuzz_target!(|image: &str| {

@@ -11,7 +11,12 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 static MUTATOR: LazyLock<Mutator> = LazyLock::new(|| Mutator {
-    rules: Rules::parse("proxy.example", "docker.io={proxy}, *={proxy}/{registry}", "").unwrap(),
+    rules: Rules::parse(
+        "proxy.example",
+        "docker.io={proxy}, *={proxy}/{registry}",
+        "",
+    )
+    .unwrap(),
     annotate_originals: true,
 });
 
