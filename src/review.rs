@@ -106,7 +106,7 @@ impl<'a> Review<'a> {
     /// Reads the body of a request.
     ///
     /// Where only the objects in it have another shape than that of a Pod, the review is returned
-    /// without them, and says so in [`Self::unreadable`].
+    /// without them, and says so in `unreadable`.
     ///
     /// # Errors
     /// What keeps it from being an AdmissionReview that can be answered.

@@ -12,7 +12,7 @@ pub(crate) struct Prefix {
     registry_len: usize,
 }
 
-/// Why a string is no [`Prefix`].
+/// Why a string is no `Prefix`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrefixError {
     /// It has a scheme, such as `http://`.
