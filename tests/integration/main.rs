@@ -16,6 +16,8 @@ mod drain;
 mod go;
 /// Requests and answers over TLS.
 mod http;
+/// What is counted, and Prometheus' own view of it.
+mod metrics;
 /// Whole AdmissionReviews, recorded and generated, through the core.
 mod mutate;
 /// A small deterministic generator of random numbers.

@@ -69,6 +69,21 @@ impl Program {
         Self::spawn(command(args, env))
     }
 
+    /// Starts the service with a certificate of `authority` and these settings besides those it
+    /// needs, and returns where it serves: `LISTEN_ADDR` and `ADMIN_ADDR`.
+    pub(crate) async fn serve(
+        authority: &Authority,
+        settings: &[(&str, &str)],
+    ) -> (Self, SocketAddr, SocketAddr) {
+        let (directory, env) = service_env(authority);
+        let env = env.iter().map(|(name, value)| (*name, &**value));
+        let env: Vec<(&str, &str)> = env.chain(settings.iter().copied()).collect();
+        let mut program = Self::start(&["serve"], &env);
+        program.keep(directory);
+        let (addr, admin) = program.serving().await;
+        (program, addr, admin)
+    }
+
     /// Starts the program with at most so many open files.
     pub(crate) fn start_with_files(max: u32, env: &[(&str, &str)]) -> Self {
         let mut command = Command::new("/bin/sh");
