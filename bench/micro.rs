@@ -1,11 +1,13 @@
-//! How long reading a review and deciding about it take, without a network: `cargo bench --locked`.
+//! How long reading a review takes, and how long all of it to the answer, without a network:
+//! `cargo bench --locked`.
 //!
-//! With arguments, ROUNDS and a file, it does just that so many times. Under callgrind this counts
-//! instructions, which do not move with the machine; `bench/instructions` does it.
+//! With the arguments `read` or `answer`, a number of rounds and a file, it does just that. Under
+//! callgrind this counts instructions, which do not move with the machine: `bench/instructions`.
 
-use std::fs;
+use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
+use std::{env, fs};
 
 use image_swapper::mutate::Mutator;
 use image_swapper::review::Review;
@@ -15,44 +17,50 @@ use image_swapper::rules::Rules;
 const ROUNDS: u32 = 500;
 const TURNS: u32 = 20;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let rules = Rules::parse(
-        "registry.example.com",
-        "docker.io={proxy},*={proxy}/{registry}",
-        "",
-    );
+/// Does something with a review so many times.
+type Work = fn(&Mutator, &[u8], u32);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let rewrites = "docker.io={proxy},*={proxy}/{registry}";
+    let rules = Rules::parse("registry.example.com", rewrites, "");
     let mutator = Mutator {
         rules: rules.map_err(|errors| format!("{errors:?}"))?,
         annotate_originals: true,
     };
-    let args: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| arg != "--bench")
-        .collect();
-    if let [rounds, file] = &args[..] {
-        answer(&mutator, &fs::read(file)?, rounds.parse()?);
+    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [work, rounds, file] = &args[..] {
+        let work: Work = if work == "read" { read } else { answer };
+        work(&mutator, &fs::read(file)?, rounds.parse()?);
         return Ok(());
     }
     println!(
-        "{:<28} {:>9} {:>11} {:>9}",
-        "review", "bytes", "us/review", "ns/byte"
+        "{:<28} {:>9} {:>9} {:>11}",
+        "review", "bytes", "read, us", "answer, us"
     );
     let mut files: Vec<_> = fs::read_dir("tests/reviews")?.collect::<Result<_, _>>()?;
     files.sort_by_key(fs::DirEntry::path);
     for file in files.iter().filter(|file| file.path().is_file()) {
         let body = fs::read(file.path())?;
-        let turn = |_| {
-            let start = Instant::now();
-            answer(&mutator, &body, ROUNDS);
-            start.elapsed() / ROUNDS
+        let best = |work: Work| {
+            let turn = |_| {
+                let start = Instant::now();
+                work(&mutator, &body, ROUNDS);
+                start.elapsed() / ROUNDS
+            };
+            let best = (0..TURNS).map(turn).min().unwrap_or_default();
+            best.as_secs_f64() * 1e6
         };
-        let best = (0..TURNS).map(turn).min().unwrap_or_default().as_secs_f64();
         let (name, bytes) = (file.file_name(), body.len());
-        let name = name.to_string_lossy();
-        let per_byte = best * 1e9 / f64::from(u32::try_from(bytes)?);
-        println!("{name:<28} {bytes:>9} {:>11.1} {per_byte:>9.2}", best * 1e6);
+        let (name, read, answer) = (name.to_string_lossy(), best(read), best(answer));
+        println!("{name:<28} {bytes:>9} {read:>9.1} {answer:>11.1}");
     }
     Ok(())
+}
+
+fn read(_: &Mutator, body: &[u8], rounds: u32) {
+    for _ in 0..rounds {
+        assert!(black_box(Review::read(black_box(body))).is_ok());
+    }
 }
 
 /// Does what the server does between a body and its answer.

@@ -104,7 +104,7 @@ impl Mutator {
         if review.subject != Subject::EphemeralContainers {
             if !self.annotate_originals {
                 forget(&mut originals);
-            } else if size_with(existing, &originals) > ANNOTATIONS_MAX {
+            } else if !fit(existing, &originals) {
                 outcome.annotations_omitted = forget(&mut originals);
             }
             patch_metadata(&mut outcome, metadata, &originals);
@@ -115,8 +115,8 @@ impl Mutator {
     /// Whether the image has an annotation that is not how it was written. One that is may stand
     /// there already: the API server can ask again about what was patched in the same request.
     fn is_stale(&self, existing: Option<&Annotations<'_>>, image: &Image<'_>) -> bool {
-        let original = existing.and_then(|all| all.originals.get(image.annotation().as_str()));
-        original.is_some_and(|original| match self.rules.decide(original, false) {
+        let original = existing.and_then(|all| all.original(&image.annotation()));
+        original.is_some_and(|original| match self.rules.decide(&original, false) {
             Decision::Swap { target, .. } => target != image.reference,
             Decision::Skip(_) => true,
         })
@@ -230,14 +230,18 @@ fn forget(originals: &mut Originals<'_>) -> usize {
     originals.values_mut().filter_map(Option::take).count()
 }
 
-/// The bytes of all annotations once `originals` are set and removed.
-fn size_with(existing: Option<&Annotations<'_>>, originals: &Originals<'_>) -> usize {
-    let size = existing.map_or(0, |existing| existing.size);
-    originals.iter().fold(size, |size, (key, value)| {
-        let before = existing.and_then(|existing| existing.originals.get(key.as_str()));
-        size + value.map_or(0, |value| key.len() + value.len())
-            - before.map_or(0, |before| key.len() + before.len())
-    })
+/// Whether the API server accepts the annotations once `originals` are set and removed.
+fn fit(existing: Option<&Annotations<'_>>, originals: &Originals<'_>) -> bool {
+    let (mut added, mut removed) = (0, 0);
+    for (key, value) in originals {
+        let before = existing.and_then(|existing| existing.original(key));
+        added += value.map_or(0, |value| key.len() + value.len());
+        removed += before.map_or(0, |before| key.len() + before.len());
+    }
+    match existing {
+        Some(existing) => existing.fit(ANNOTATIONS_MAX, added, removed),
+        None => added <= ANNOTATIONS_MAX,
+    }
 }
 
 /// Adds to the patch what marks the Pod, creating the maps that it lacks.
@@ -273,7 +277,7 @@ fn patch_metadata(
                 let pointer = ["metadata", "annotations", key];
                 match value {
                     Some(value) => patch.add(&pointer, value),
-                    None if existing.originals.contains_key(key.as_str()) => patch.remove(&pointer),
+                    None if existing.original(key).is_some() => patch.remove(&pointer),
                     None => {}
                 }
             }

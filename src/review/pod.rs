@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::json::{Text, objects};
 
@@ -69,15 +70,38 @@ objects! {
     }
 }
 
-/// A Pod's annotations: their size, and those that matter here.
+/// A Pod's annotations. Their values, which may be long and full of escapes, are decoded only where
+/// that is needed.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations<'a> {
-    /// The sum of the bytes of all keys and values, as the API server limits it.
-    pub(crate) size: usize,
     /// Whether the Pod mirrors a static Pod.
     pub(crate) mirror: bool,
     /// Our own annotations.
-    pub(crate) originals: BTreeMap<Text<'a>, Text<'a>>,
+    originals: BTreeMap<Text<'a>, &'a RawValue>,
+    keys_size: usize,
+    values: Vec<&'a RawValue>,
+}
+
+impl Annotations<'_> {
+    /// Whether all keys and values together have at most so many bytes, as the API server counts
+    /// them, once some are added and some removed.
+    pub(crate) fn fit(&self, max: usize, added: usize, removed: usize) -> bool {
+        let fits = |values: usize| self.keys_size + values + added <= max + removed;
+        // An escape is never shorter than what it stands for.
+        fits(self.values.iter().map(|value| value.get().len()).sum())
+            || fits(self.values.iter().map(|value| decode(value).len()).sum())
+    }
+
+    /// The value of one of our own annotations.
+    pub(crate) fn original(&self, key: &str) -> Option<Text<'_>> {
+        self.originals.get(key).map(|value| decode(value))
+    }
+}
+
+/// The string that a value is, or an empty one for null.
+fn decode(value: &RawValue) -> Text<'_> {
+    let text = serde_json::from_str::<Option<Text<'_>>>(value.get());
+    text.ok().flatten().unwrap_or_default()
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
@@ -94,8 +118,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Annotations<'a> {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut annotations = Annotations::default();
                 while let Some(key) = map.next_key::<Text<'de>>()? {
-                    let value = map.next_value::<Option<Text<'de>>>()?.unwrap_or_default();
-                    annotations.size += key.len() + value.len();
+                    let value = map.next_value::<&RawValue>()?;
+                    if !value.get().starts_with(['"', 'n']) {
+                        return Err(M::Error::custom("expected a string as an annotation"));
+                    }
+                    annotations.keys_size += key.len();
+                    annotations.values.push(value);
                     annotations.mirror |= &*key == MIRROR;
                     let ours = key.starts_with(ORIGINAL_IMAGE) || key.starts_with(ORIGINAL_VOLUME);
                     if ours && annotations.originals.insert(key, value).is_some() {
