@@ -16,6 +16,8 @@ mod drain;
 mod go;
 /// Requests and answers over TLS.
 mod http;
+/// Reviews in great number, from a client in Go.
+mod load;
 /// What is counted, and Prometheus' own view of it.
 mod metrics;
 /// Whole AdmissionReviews, recorded and generated, through the core.
@@ -28,6 +30,8 @@ mod readme;
 mod references;
 /// Certificates that change.
 mod reload;
+/// Renewals and restarts under steady load.
+mod steady;
 /// Servers, clients and certificates.
 mod support;
 /// TLS, its files included.

@@ -95,7 +95,7 @@ impl Service {
 
 /// Puts a pair into a directory as the kubelet projects a Secret: into a new directory, to which
 /// the symlink `..data` is then swapped. The files are symlinks through it.
-fn project(directory: &Directory, version: u32, pair: &Pair) {
+pub(crate) fn project(directory: &Directory, version: u32, pair: &Pair) {
     let name = format!("..version-{version}");
     let path = |name: &str| directory.path().join(name);
     fs::create_dir(path(&name)).unwrap();

@@ -1,5 +1,6 @@
 //! The real program, with the environment it is given and no other.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -143,6 +144,14 @@ impl Program {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its memory in KiB, as the kernel counts it: `VmRSS` is resident now, `VmHWM` was at most.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let size = line.and_then(|line| line.strip_prefix(':')?.trim().strip_suffix(" kB"));
+        size.unwrap().parse().unwrap()
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
