@@ -18,6 +18,8 @@ mod go;
 mod http;
 /// Reviews in great number, from a client in Go.
 mod load;
+/// The memory of the program under load.
+mod memory;
 /// What is counted, and Prometheus' own view of it.
 mod metrics;
 /// Whole AdmissionReviews, recorded and generated, through the core.
