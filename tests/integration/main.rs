@@ -12,6 +12,8 @@ mod bounds;
 mod cli;
 /// The end of the service.
 mod drain;
+/// As many hostile clients as there are places.
+mod flood;
 /// Building the tools in Go that the project is compared with.
 mod go;
 /// Requests and answers over TLS.
