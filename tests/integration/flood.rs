@@ -101,7 +101,7 @@ async fn send_large(addr: SocketAddr, config: ClientConfig, body: Arc<str>, star
     let mut answer = [0; 12];
     tokio::select! {
         // It ends when the server does not read on.
-        _ = async {
+        () = async {
             let _ = write.write_all(body.as_bytes()).await;
             std::future::pending::<()>().await;
         } => {}

@@ -1,5 +1,5 @@
 //! Memory does not grow with traffic: with how many reviews, nor with how many connections, whether
-//! or not somebody scrapes.
+//! or not somebody ticks.
 
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ async fn stays_small(scraped: bool) {
     let load = async |args: &[&str]| {
         let sent = Load::start(addr, &authority, args).finish();
         tokio::pin!(sent);
-        let mut scrapes = interval(Duration::from_millis(200));
+        let mut ticks = interval(Duration::from_millis(200));
         let sent = loop {
             tokio::select! {
                 sent = &mut sent => break sent,
-                _ = scrapes.tick(), if scraped => {
+                _ = ticks.tick(), if scraped => {
                     assert_eq!(get(admin, "/metrics").await.0, 200);
                 }
             }
