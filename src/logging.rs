@@ -48,3 +48,18 @@ impl Throttle {
         Some(std::mem::take(&mut state.suppressed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_passes_now_and_then_and_says_how_many_did_not() {
+        let throttle = Throttle::default();
+        assert_eq!(throttle.pass(), Some(0));
+        assert_eq!([throttle.pass(), throttle.pass()], [None, None]);
+        throttle.state.lock().unwrap().last = Instant::now().checked_sub(INTERVAL);
+        assert_eq!(throttle.pass(), Some(2));
+        assert_eq!(throttle.pass(), None);
+    }
+}

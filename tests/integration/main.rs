@@ -20,6 +20,8 @@ mod go;
 mod http;
 /// Reviews in great number, from a client in Go.
 mod load;
+/// What is logged.
+mod logs;
 /// The memory of the program under load.
 mod memory;
 /// What is counted, and Prometheus' own view of it.

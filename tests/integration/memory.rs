@@ -1,5 +1,5 @@
 //! Memory does not grow with traffic: with how many reviews, nor with how many connections, whether
-//! or not somebody ticks.
+//! or not somebody scrapes.
 
 use std::time::Duration;
 
