@@ -10,14 +10,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use metrics::{Counter, Gauge};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::http::respond;
-use crate::metrics::Metrics;
-use crate::server::connections::{Connections, Counted, Entry};
+use crate::metrics::{Counted, Metrics};
+use crate::server::connections::{Connections, Entry};
 use crate::shutdown::Phase;
 use crate::tls::Credentials;
 
@@ -61,14 +60,7 @@ impl Admin {
     /// Serves for ever.
     pub async fn run(self, listener: TcpListener) {
         let admin = Arc::new(self);
-        let connections = Connections::new(
-            CONNECTIONS,
-            Counted {
-                open: Gauge::noop(),
-                evicted: Counter::noop(),
-                refused: Counter::noop(),
-            },
-        );
+        let connections = Connections::new(CONNECTIONS, Counted::nowhere());
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {

@@ -25,20 +25,6 @@ use crate::settings::Limits;
 /// The path of the webhook.
 pub const PATH: &str = "/mutate";
 
-/// Every reason by which refusals are counted: what [`Refusal::reason`] returns.
-pub(crate) const REFUSALS: [&str; 10] = [
-    "host",
-    "path",
-    "method",
-    "media_type",
-    "content_encoding",
-    "too_large",
-    "body_timeout",
-    "body_incomplete",
-    "no_room",
-    "not_a_review",
-];
-
 /// Answers reviews.
 #[derive(Debug)]
 pub struct Webhook {

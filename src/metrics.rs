@@ -13,12 +13,9 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use metrics_process::Collector;
 
-use crate::http::REFUSALS;
 use crate::mutate::Outcome;
 use crate::review::Review;
 use crate::rules::{Reason, Rules};
-use crate::server::HANDSHAKE_FAILURES;
-use crate::server::connections::Counted;
 
 /// The upper bounds of the durations that are told apart, in seconds.
 const BUCKETS: [f64; 13] = [
@@ -30,6 +27,30 @@ const OPERATIONS: [&str; 3] = ["create", "update", "other"];
 
 /// The values of the label `result` of a review.
 const RESULTS: [&str; 3] = ["patched", "unchanged", "unreadable"];
+
+/// The values of the label `reason` of refused requests.
+const REFUSALS: [&str; 10] = [
+    "host",
+    "path",
+    "method",
+    "media_type",
+    "content_encoding",
+    "too_large",
+    "body_timeout",
+    "body_incomplete",
+    "no_room",
+    "not_a_review",
+];
+
+/// The values of the label `reason` of failed handshakes.
+const HANDSHAKE_FAILURES: [&str; 6] = [
+    "timeout",
+    "disconnected",
+    "not_tls",
+    "client_certificate",
+    "alert",
+    "protocol",
+];
 
 /// Everything that is counted, and what prints it.
 pub struct Metrics {
@@ -54,6 +75,28 @@ struct Handles {
 
 /// The counters of one name, by the values of their labels.
 struct Family<K>(Vec<(K, Counter)>);
+
+/// Where the connections of a list are counted.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    /// How many are open.
+    pub(crate) open: Gauge,
+    /// Those that were closed to make place for another.
+    pub(crate) evicted: Counter,
+    /// Those that found no place.
+    pub(crate) refused: Counter,
+}
+
+impl Counted {
+    /// Counts nowhere.
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            open: Gauge::noop(),
+            evicted: Counter::noop(),
+            refused: Counter::noop(),
+        }
+    }
+}
 
 impl Metrics {
     /// Registers every series, at zero.

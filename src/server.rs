@@ -46,16 +46,6 @@ const READ_BUFFER: usize = 16 * 1024;
 /// How long to wait before accepting again when the system is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Every reason by which failed handshakes are counted: what [`handshake_failure`] returns.
-pub(crate) const HANDSHAKE_FAILURES: [&str; 6] = [
-    "timeout",
-    "disconnected",
-    "not_tls",
-    "client_certificate",
-    "alert",
-    "protocol",
-];
-
 /// How long a connection waits for its client.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -271,7 +261,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Why a handshake failed, as one of [`HANDSHAKE_FAILURES`].
+/// Why a handshake failed, as one of the values of that label.
 fn handshake_failure(error: &io::Error) -> &'static str {
     let tls = error.get_ref().and_then(|error| error.downcast_ref());
     match tls {

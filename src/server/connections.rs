@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge};
 use tokio::sync::Notify;
+
+use crate::metrics::Counted;
 
 /// Every open connection.
 #[derive(Debug)]
@@ -19,17 +20,6 @@ pub(crate) struct Connections {
     started: Instant,
     open: Mutex<Open>,
     changed: Notify,
-}
-
-/// Where the connections of a list are counted.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    /// How many are open.
-    pub(crate) open: Gauge,
-    /// Those that were closed to make place for another.
-    pub(crate) evicted: Counter,
-    /// Those that found no place.
-    pub(crate) refused: Counter,
 }
 
 #[derive(Debug, Default)]

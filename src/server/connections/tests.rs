@@ -3,14 +3,7 @@
 use super::*;
 
 fn connections(max: usize) -> Arc<Connections> {
-    Connections::new(
-        max,
-        Counted {
-            open: Gauge::noop(),
-            evicted: Counter::noop(),
-            refused: Counter::noop(),
-        },
-    )
+    Connections::new(max, Counted::nowhere())
 }
 
 fn is_open(list: &Connections, entry: &Entry) -> bool {
