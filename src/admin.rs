@@ -14,8 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::http::respond;
+use crate::http::{TEXT, respond};
 use crate::metrics::{Counted, Metrics};
+use crate::server::ACCEPT_PAUSE;
 use crate::server::connections::{Connections, Entry};
 use crate::shutdown::Phase;
 use crate::tls::Credentials;
@@ -25,11 +26,6 @@ const CONNECTIONS: usize = 64;
 
 /// How long a connection may last. Each has one request, and what is asked is at hand.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long to wait before accepting again when the system is out of something.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The media type of Prometheus' text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";

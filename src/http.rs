@@ -25,6 +25,9 @@ use crate::settings::Limits;
 /// The path of the webhook.
 pub const PATH: &str = "/mutate";
 
+/// The media type of short texts.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+
 /// Answers reviews.
 #[derive(Debug)]
 pub struct Webhook {
@@ -137,7 +140,7 @@ impl Webhook {
             );
         }
         let text = format!("{refusal}\n");
-        let mut response = respond(refusal.status(), "text/plain; charset=utf-8", text);
+        let mut response = respond(refusal.status(), TEXT, text);
         if matches!(refusal, Refusal::Method) {
             let post = HeaderValue::from_static("POST");
             response.headers_mut().insert(ALLOW, post);

@@ -37,14 +37,12 @@ use crate::settings::Limits;
 use crate::shutdown::{Phase, stopping};
 use crate::tls::Credentials;
 use connections::{Connection, Connections, Entry};
+pub(crate) use listen::ACCEPT_PAUSE;
 pub use listen::bind;
 use stream::Stream;
 
 /// The most that is read of a connection before it is looked at, in bytes; heads must fit.
 const READ_BUFFER: usize = 16 * 1024;
-
-/// How long to wait before accepting again when the system is out of something.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a connection waits for its client.
 #[derive(Debug, Clone, Copy)]

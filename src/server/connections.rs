@@ -129,8 +129,7 @@ impl Connection {
     /// The client has sent a whole head.
     pub(crate) fn head_received(&self) {
         self.requested.store(true, Ordering::Relaxed);
-        self.waiting_since
-            .store(elapsed(self.started), Ordering::Relaxed);
+        self.wait_from_now();
     }
 
     /// The client has sent a whole request: it waits for us.
@@ -141,8 +140,13 @@ impl Connection {
     /// The answer is on its way: from now on we wait for the client.
     pub(crate) fn answered(&self) {
         self.expects_answer.store(false, Ordering::Relaxed);
-        self.waiting_since
-            .store(elapsed(self.started), Ordering::Relaxed);
+        self.wait_from_now();
+    }
+
+    /// It is the client's turn.
+    fn wait_from_now(&self) {
+        let now = elapsed(self.started);
+        self.waiting_since.store(now, Ordering::Relaxed);
     }
 
     /// Bytes of a request have come.

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
+
+/// How long to wait before accepting again when the system is out of something.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds `addr`. `[::]` takes IPv4 connections as well, and where the machine has no IPv6 it is
 /// 0.0.0.0 that is bound instead.

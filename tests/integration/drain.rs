@@ -9,8 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::support::{
-    Authority, Program, Setup, connect, get, handshake, raw_post, review, service_env, trusting,
-    within,
+    Authority, Program, Setup, connect, get, handshake, raw_post, review, trusting, within,
 };
 
 /// The first part of a review and the rest, cut in the body.
@@ -132,16 +131,6 @@ async fn readyz(admin: SocketAddr) -> u16 {
     get(admin, "/readyz").await.0
 }
 
-/// Starts the program with these settings besides those it needs.
-fn start(authority: &Authority, settings: &[(&str, &str)]) -> Program {
-    let (directory, env) = service_env(authority);
-    let env = env.iter().map(|(name, value)| (*name, &**value));
-    let env: Vec<(&str, &str)> = env.chain(settings.iter().copied()).collect();
-    let mut program = Program::start(&["serve"], &env);
-    program.keep(directory);
-    program
-}
-
 async fn refused(addr: SocketAddr) {
     let refused = async { while TcpStream::connect(addr).await.is_ok() {} };
     within("the port refuses", refused).await;
@@ -156,8 +145,7 @@ async fn the_program_drains_and_exits_with_0() {
             ("DRAIN_TIMEOUT", "60s"),
             ("BODY_TIMEOUT", "60s"),
         ];
-        let mut program = start(&authority, &settings);
-        let (addr, admin) = program.serving().await;
+        let (mut program, addr, admin) = Program::serve(&authority, &settings).await;
         assert_eq!(readyz(admin).await, 200);
         let mut idle = connect(addr, authority.roots()).await;
         idle.review(review("1", "nginx")).await;
@@ -196,8 +184,7 @@ async fn a_second_signal_aborts() {
     for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM)] {
         let authority = Authority::new("server CA");
         let settings = [("DRAIN_DELAY", "60s"), ("DRAIN_TIMEOUT", "61s")];
-        let mut program = start(&authority, &settings);
-        program.serving().await;
+        let (mut program, ..) = Program::serve(&authority, &settings).await;
         program.signal(first);
         program.logs("draining").await;
         program.signal(second);
@@ -214,8 +201,7 @@ async fn a_client_that_never_finishes_ends_with_the_timeout() {
         ("DRAIN_TIMEOUT", "1s"),
         ("BODY_TIMEOUT", "60s"),
     ];
-    let mut program = start(&authority, &settings);
-    let (addr, _) = program.serving().await;
+    let (mut program, addr, _) = Program::serve(&authority, &settings).await;
     let mut begun = connect(addr, authority.roots()).await;
     begun.send(halves().0).await;
     let mut other = connect(addr, authority.roots()).await;
@@ -234,8 +220,8 @@ async fn a_client_that_never_finishes_ends_with_the_timeout() {
 #[tokio::test]
 async fn nothing_open_and_no_delay_ends_at_once() {
     let authority = Authority::new("server CA");
-    let mut program = start(&authority, &[("DRAIN_DELAY", "0s")]);
-    program.serving().await;
+    let settings = [("DRAIN_DELAY", "0s")];
+    let (mut program, ..) = Program::serve(&authority, &settings).await;
     let signalled = Instant::now();
     program.signal(Signal::TERM);
     assert_eq!(program.ended().await.code(), Some(0));

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{env, thread};
 
 use image_swapper::rules::Reason;
 use serde_json::{Value, json};
@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    Authority, Client, DEADLINE, Directory, Program, connect, get, images, raw_post, test_file,
-    within,
+    Authority, Client, DEADLINE, Directory, Program, assert_snapshot, connect, get, images,
+    raw_post, test_file, within,
 };
 
 const NEEDED: &str = "this test needs Prometheus: install Debian's package `prometheus`, which has \
@@ -154,13 +154,7 @@ async fn every_series_is_there_from_the_first_scrape_and_zero() {
         series += &name.replace(&version, "version=\"VERSION\"");
         series.push('\n');
     }
-    let path = test_file("metrics.txt");
-    if env::var_os("UPDATE_SNAPSHOTS").is_some_and(|value| value == "1") {
-        fs::write(path, series).unwrap();
-    } else {
-        let expected = fs::read_to_string(path).unwrap();
-        assert_eq!(series, expected, "UPDATE_SNAPSHOTS=1 rewrites it");
-    }
+    assert_snapshot(&test_file("metrics.txt"), &series);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use image_swapper::rules::{Reason, Rules};
 use serde_json::{Value, json};
 
 use crate::random::Random;
+use crate::support::assert_snapshot;
 use check::{Change, assert_only_allowed};
 use generate::Generator;
 use model::expected;
@@ -151,17 +152,7 @@ fn recorded_reviews() {
 
         let snapshot = reviews.join("patches").join(&name);
         let pretty = serde_json::to_string_pretty(&answer.patch).unwrap() + "\n";
-        if env::var_os("UPDATE_SNAPSHOTS").is_some_and(|value| value == "1") {
-            fs::create_dir_all(snapshot.parent().unwrap()).unwrap();
-            fs::write(&snapshot, &pretty).unwrap();
-        }
-        let stored = fs::read_to_string(&snapshot).unwrap_or_default();
-        assert_eq!(
-            stored,
-            pretty,
-            "{}: UPDATE_SNAPSHOTS=1 rewrites it",
-            snapshot.display()
-        );
+        assert_snapshot(&snapshot, &pretty);
 
         let second = self::answer(&mutator, &again(&sent, answer.pod));
         assert_eq!(second.patch, json!([]), "{}", name.display());

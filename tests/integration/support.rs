@@ -6,10 +6,10 @@ mod pki;
 mod program;
 mod server;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use std::{env, fs};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -78,6 +78,17 @@ pub(crate) fn test_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests")
         .join(name)
+}
+
+/// Compares a text with a committed file, or rewrites the file with `UPDATE_SNAPSHOTS=1`.
+pub(crate) fn assert_snapshot(file: &Path, text: &str) {
+    if env::var_os("UPDATE_SNAPSHOTS").is_some_and(|value| value == "1") {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    let expected = fs::read_to_string(file).unwrap_or_default();
+    let file = file.display();
+    assert_eq!(text, expected, "{file}: UPDATE_SNAPSHOTS=1 rewrites it");
 }
 
 /// A review as a real API server sent it.

@@ -2,7 +2,7 @@
 
 use tokio::net::TcpStream;
 
-use crate::support::{Authority, Client, Program, Setup, post, review, service_env, within};
+use crate::support::{Authority, Client, Program, Setup, get, post, review, service_env, within};
 
 #[tokio::test]
 async fn the_connection_that_waits_longest_makes_place() {
@@ -74,11 +74,7 @@ async fn open_files_that_run_out() {
         post(addr, authority.roots(), review("1", "nginx")).await;
         idle.push(Client::new(TcpStream::connect(addr).await.unwrap()));
     }
-    let mut probe = Client::new(TcpStream::connect(admin).await.unwrap());
-    probe
-        .send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await;
-    assert_eq!(probe.answer().await.status, 200);
+    assert_eq!(get(admin, "/livez").await.0, 200);
     assert!(
         program
             .stderr()
