@@ -209,4 +209,3 @@ func within(ended <-chan error, complaint string, ask func(context.Context) erro
 		}
 	}
 }
-

@@ -150,7 +150,7 @@ func (o options) insideArgs() []string {
 func (o options) outsideKubeconfig() string { return filepath.Join(o.dir, "kubeconfig") }
 func (o options) insideKubeconfig() string  { return filepath.Join(o.dir, "kubeconfig-inside") }
 
-func (o options) socket() string             { return "api.sock" }
+func (o options) socket() string { return "api.sock" }
 
 // enterDir makes the folder the working directory, and the other paths absolute.
 func (o *options) enterDir() (err error) {

@@ -80,6 +80,7 @@ func main() {
 	if err := n.register(context.Background()); err != nil {
 		log.Fatal(err)
 	}
+	go n.serveLogs()
 	n.watch(context.Background())
 }
 
@@ -97,6 +98,7 @@ func (n *node) register(ctx context.Context) error {
 		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "Started",
 		LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
 	}}
+	object.Status.DaemonEndpoints.KubeletEndpoint.Port = logsPort
 	object.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.ip}}
 	_, err = n.client.CoreV1().Nodes().UpdateStatus(ctx, object, metav1.UpdateOptions{})
 	return err
@@ -195,4 +197,11 @@ func (n *node) remove(ctx context.Context, object *corev1.Pod) {
 
 func (n *node) podDir(object *corev1.Pod) string {
 	return filepath.Join(n.dir, "pods", fmt.Sprintf("%s_%s_%s", object.Namespace, object.Name, object.UID))
+}
+
+// logFile is where the container of a Pod writes, and stays after the Pod.
+func (n *node) logFile(namespace, name string) string {
+	dir := filepath.Join(n.dir, "pod-logs")
+	_ = os.MkdirAll(dir, 0o755)
+	return filepath.Join(dir, fmt.Sprintf("%s_%s.log", namespace, name))
 }

@@ -6,7 +6,6 @@ import (
 	"log"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -197,7 +196,7 @@ func (p *pod) runContainer(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	logs, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	logs, err := os.OpenFile(p.node.logFile(p.object.Namespace, p.object.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return 0, err
 	}
@@ -329,11 +328,4 @@ func setCondition(status *corev1.PodStatus, kind corev1.PodConditionType, value 
 	status.Conditions = append(status.Conditions, corev1.PodCondition{
 		Type: kind, Status: value, LastTransitionTime: metav1.Now(),
 	})
-}
-
-// logFile is what the container wrote, and stays after the Pod.
-func (p *pod) logFile() string {
-	dir := filepath.Join(p.node.dir, "pod-logs")
-	_ = os.MkdirAll(dir, 0o755)
-	return filepath.Join(dir, fmt.Sprintf("%s_%s.log", p.object.Namespace, p.object.Name))
 }

@@ -10,13 +10,13 @@ import (
 
 // The fields of a Pod's specification that this node obeys. A field that is not here is refused.
 type spec struct {
-	Containers                    []container                `json:"containers"`
-	Volumes                       []volume                   `json:"volumes"`
-	TerminationGracePeriodSeconds int64                      `json:"terminationGracePeriodSeconds"`
-	RestartPolicy                 corev1.RestartPolicy       `json:"restartPolicy"`
-	HostNetwork                   bool                       `json:"hostNetwork"`
-	ServiceAccountName            string                     `json:"serviceAccountName"`
-	SecurityContext               securityContext            `json:"securityContext"`
+	Containers                    []container          `json:"containers"`
+	Volumes                       []volume             `json:"volumes"`
+	TerminationGracePeriodSeconds int64                `json:"terminationGracePeriodSeconds"`
+	RestartPolicy                 corev1.RestartPolicy `json:"restartPolicy"`
+	HostNetwork                   bool                 `json:"hostNetwork"`
+	ServiceAccountName            string               `json:"serviceAccountName"`
+	SecurityContext               securityContext      `json:"securityContext"`
 	Ignored
 }
 
