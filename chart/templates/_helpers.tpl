@@ -43,8 +43,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .root.Release.Service -}}
 {{- $_ := set $own "helm.sh/chart" $chart }}
   labels:
-    {{- merge $own (.labels | default dict) .root.Values.labels | toYaml | nindent 4 }}
-  {{- with merge dict (.annotations | default dict) .root.Values.annotations }}
+    {{- merge $own (.labels | default dict) (.root.Values.labels | default dict) | toYaml | nindent 4 }}
+  {{- with merge dict (.annotations | default dict) (.root.Values.annotations | default dict) }}
   annotations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -56,6 +56,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $tag := .tag | default (empty .digest | ternary $.Chart.AppVersion "") -}}
 {{- with .registry }}{{ . }}/{{ end }}{{ .repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with .digest }}@{{ . }}{{ end }}
 {{- end }}
+{{- end }}
+
+{{/* The namespaces that are never swapped, as YAML. */}}
+{{- define "k8s-proxy-image-swapper.excludedNamespaces" -}}
+{{- concat (list "kube-system") (.Values.excludedNamespaces | default list) | uniq | toYaml }}
 {{- end }}
 
 {{/* More than one replica, now or at the autoscaler's least. */}}
