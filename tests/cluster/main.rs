@@ -2,5 +2,6 @@
 //! cert-manager, with an agent that stands in for the kubelet (tests/go/cluster).
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod admission;
 mod chart;
 mod support;

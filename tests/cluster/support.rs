@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) use api::{Api, Refused};
 pub(crate) use tools::{root, static_program, tools};
@@ -25,7 +25,13 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) const IMAGE: &str = "registry.example.com/k8s-proxy-image-swapper";
 
 /// The image of the chart's own test, which the node runs with this machine's shell and kubectl.
-const KUBECTL_IMAGES: [&str; 2] = ["docker.io/alpine/k8s", "registry.example.com/kubectl"];
+const KUBECTL_IMAGE: &str = "docker.io/alpine/kubectl";
+
+/// The proxy that the tests install with.
+pub(crate) const PROXY: &str = "proxy.example.com";
+
+/// The release's namespace.
+pub(crate) const NAMESPACE: &str = "image-swapper";
 
 /// A cluster of one node that works. It ends when this is dropped, or the process that holds it.
 #[derive(Debug)]
@@ -53,9 +59,7 @@ impl Cluster {
         let mut program = std::ffi::OsString::from(format!("{IMAGE}="));
         program.push(static_program());
         command.arg("-image").arg(program);
-        for image in KUBECTL_IMAGES {
-            command.args(["-image", &format!("{image}=HOST")]);
-        }
+        command.args(["-image", &format!("{KUBECTL_IMAGE}=HOST")]);
         let mut process = command
             .args(arguments)
             .stdin(Stdio::piped())
@@ -134,6 +138,29 @@ impl Cluster {
         }
     }
 
+    /// Installs the chart as README says, with more arguments for helm, and waits until Pods are swapped.
+    pub(crate) fn install(&self, arguments: &[&str]) {
+        let proxy = format!("proxyUrl={PROXY}");
+        let image = format!("image.repository={IMAGE}");
+        let mut line = vec!["install", "swapper", "./chart", "--namespace", NAMESPACE];
+        line.extend(["--create-namespace", "--wait", "--timeout", "60s"]);
+        line.extend(["--set", &proxy, "--set", &image]);
+        line.extend(arguments);
+        self.succeed("helm", &line, "");
+        self.until_swapped("default");
+    }
+
+    /// Waits until Pods of a namespace are swapped: an API server learns of a webhook, and of the CA that
+    /// cert-manager writes into it, some time after both are stored.
+    pub(crate) fn until_swapped(&self, namespace: &str) {
+        let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
+        let swapped = format!("{PROXY}/library/nginx:latest");
+        until("a Pod is swapped", || {
+            let pod = self.api.create(&path, &pod("probe", "nginx")).ok()?;
+            (images(&pod, "containers") == [swapped.as_str()]).then_some(())
+        });
+    }
+
     /// The images of a stored Pod's containers.
     pub(crate) fn images(&self, namespace: &str, pod: &str) -> Vec<String> {
         let pod = self
@@ -159,6 +186,16 @@ impl Drop for Cluster {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
+}
+
+/// A Pod of one container, called as it is.
+pub(crate) fn pod(name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"containers": [{"name": name, "image": image}]}
+    })
 }
 
 /// The images of an object's containers of one kind.
