@@ -140,13 +140,18 @@ impl Cluster {
 
     /// Installs the chart as README says, with more arguments for helm, and waits until Pods are swapped.
     pub(crate) fn install(&self, arguments: &[&str]) {
+        self.install_with("helm", arguments);
+    }
+
+    /// The same, with `helm` or `helm3`.
+    pub(crate) fn install_with(&self, helm: &str, arguments: &[&str]) {
         let proxy = format!("proxyUrl={PROXY}");
         let image = format!("image.repository={IMAGE}");
         let mut line = vec!["install", "swapper", "./chart", "--namespace", NAMESPACE];
         line.extend(["--create-namespace", "--wait", "--timeout", "60s"]);
         line.extend(["--set", &proxy, "--set", &image]);
         line.extend(arguments);
-        self.succeed("helm", &line, "");
+        self.succeed(helm, &line, "");
         self.until_swapped("default");
     }
 

@@ -74,7 +74,7 @@ func (p *pod) command() (*exec.Cmd, error) {
 		}
 	}
 	became.Argv = append(became.Argv, container.Args...)
-	became.Env = append(became.Env, "HOSTNAME="+p.object.Name, "KUBERNETES_SERVICE_HOST=10.96.0.1",
+	became.Env = append(became.Env, "HOME=/", "HOSTNAME="+p.object.Name, "KUBERNETES_SERVICE_HOST=10.96.0.1",
 		"KUBERNETES_SERVICE_PORT=443")
 	for _, each := range container.Env {
 		value := each.Value
@@ -185,10 +185,10 @@ func (p *process) become() error {
 		if err := unix.Chroot(p.Root); err != nil {
 			return err
 		}
-		if err := os.Chdir("/"); err != nil {
-			return err
-		}
 	} else if err := p.mountInHost(); err != nil {
+		return err
+	}
+	if err := os.Chdir("/"); err != nil {
 		return err
 	}
 	// Without its capabilities in the bounding set, no program of the Pod has them.
