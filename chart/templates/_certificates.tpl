@@ -10,7 +10,7 @@ that the Secret and the caBundle agree.
 {{- $dns := include "k8s-proxy-image-swapper.dnsName" . -}}
 {{- $days := int .Values.certificates.validityDays -}}
 {{- /* The CA's key is not kept: it signs this one certificate. */}}
-{{- $ca := genCAWithKey (printf "%s-ca" $name) $days (genPrivateKey "ecdsa") -}}
+{{- $ca := genCAWithKey (printf "%s-ca" (include "k8s-proxy-image-swapper.fullname" .)) $days (genPrivateKey "ecdsa") -}}
 {{- $leaf := genSignedCertWithKey "" nil (list $dns (printf "%s.cluster.local" $dns)) $days $ca (genPrivateKey "ecdsa") -}}
 {{- $kept = dict "ca.crt" (b64enc $ca.Cert) "tls.crt" (b64enc $leaf.Cert) "tls.key" (b64enc $leaf.Key) -}}
 {{- end -}}

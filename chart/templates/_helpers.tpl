@@ -16,10 +16,15 @@
 {{ .Values.serviceAccount.name | default $default }}
 {{- end }}
 
-{{/* The Secret with the certificate that the webhook serves. */}}
+{{/*
+The Secret with the certificate that the webhook serves. Not one name for both cert-manager's, which outlives the release, and
+Helm's, which then could not be made.
+*/}}
 {{- define "k8s-proxy-image-swapper.tlsSecretName" -}}
 {{- if eq .Values.certificates.mode "secret" -}}
 {{ .Values.certificates.secretName }}
+{{- else if eq .Values.certificates.mode "helm" -}}
+{{ include "k8s-proxy-image-swapper.fullname" . }}-helm-tls
 {{- else -}}
 {{ include "k8s-proxy-image-swapper.fullname" . }}-tls
 {{- end }}
