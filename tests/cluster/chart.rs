@@ -104,8 +104,14 @@ fn live(helm: &str, cluster: &Cluster, values: &[&str], left: &[&str]) {
     let bundle = ca_bundle(cluster);
     let run = |line: &str| cluster.succeed(helm, &words(line), "");
 
-    let tested = run(&format!("test swapper --namespace {NAMESPACE} --logs"));
-    assert!(tested.contains("nothing was stored"), "{tested}");
+    run(&format!("test swapper --namespace {NAMESPACE}"));
+    let log = "pod-logs/image-swapper_swapper-k8s-proxy-image-swapper-test.log";
+    let tested = fs::read_to_string(cluster.dir.join(log)).unwrap();
+    assert!(
+        tested.contains("proxy.example.com/library/busybox:1.36; nothing was stored"),
+        "{tested}"
+    );
+
     let only_one = cluster.run(
         helm,
         &[&words("install another ./chart --namespace default --set proxyUrl=a.example,image.repository=b"), values]
@@ -169,16 +175,11 @@ fn every_rendering_is_valid() {
     let mut checked = 0;
     for file in values_files() {
         let file = file.to_str().unwrap();
-        let rendering = [
-            "template",
-            "swapper",
-            "./chart",
-            "--namespace",
-            NAMESPACE,
-            "--values",
-            file,
-        ];
         let lint = ["lint", "--strict", "./chart", "--values", file];
+        // helm 3 takes a cluster for older than it is; `helm test` runs the hooks.
+        let rendering = "template swapper ./chart --kube-version 1.37.0 --no-hooks --namespace";
+        let mut rendering = words(rendering);
+        rendering.extend([NAMESPACE, "--values", file]);
         for helm in ["helm", "helm3"] {
             cluster.succeed(helm, &lint, "");
             let text = cluster.succeed(helm, &rendering, "");

@@ -27,7 +27,9 @@ pub(crate) fn tools() -> &'static Path {
 pub(crate) fn static_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
+        // The target directory: this runs as target/debug/deps/NAME or target/debug/examples/NAME.
+        let exe = std::env::current_exe().unwrap();
+        let out = exe.ancestors().nth(3).unwrap().join("tmp/static");
         let mut command = Command::new(root().join(".ci/build-static"));
         command.arg(&out);
         // What cargo has set for this test is not for the program's build.
