@@ -1,26 +1,40 @@
 //! The log: its form, and a limit on what clients can make it say.
 
+mod queue;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::{io, panic};
 
+use metrics::Counter;
 use tracing::level_filters::LevelFilter;
+
+pub use queue::Flush;
+use queue::Queue;
 
 use crate::settings::LogFormat;
 
 /// How often, at most, a line that clients can cause is written.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Sends log lines to standard error from now on; to be called once.
-pub fn init(level: LevelFilter, format: LogFormat) {
+/// Sends log lines, panics among them, to standard error from now on; to be called once. `dropped`
+/// counts the lines that are lost because nobody reads them.
+///
+/// # Errors
+/// The thread that writes the lines cannot be started.
+pub fn init(level: LevelFilter, format: LogFormat, dropped: Counter) -> io::Result<Flush> {
+    let (queue, flush) = Queue::start(dropped)?;
     let lines = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_target(false)
-        .with_writer(std::io::stderr)
+        .with_writer(queue)
         .log_internal_errors(false);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).init(),
         LogFormat::Text => lines.with_ansi(false).init(),
     }
+    panic::set_hook(Box::new(|info| tracing::error!("{info}")));
+    Ok(flush)
 }
 
 /// Lets a line through now and then.

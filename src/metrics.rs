@@ -195,6 +195,13 @@ impl Metrics {
         self.handles.tls_not_after.set(since_epoch.as_secs_f64());
     }
 
+    /// Counts the log lines for which there was no place.
+    pub(crate) fn log_lines_dropped(&self) -> Counter {
+        with_local_recorder(&self.recorder, || {
+            counter!("image_swapper_log_lines_dropped_total")
+        })
+    }
+
     /// Where the webhook's connections are counted.
     pub(crate) fn connections(&self) -> Counted {
         with_local_recorder(&self.recorder, || Counted {
@@ -248,6 +255,10 @@ impl Handles {
         describe_counter!(
             "image_swapper_connections_evicted_total",
             "Connections that waited for their client and were closed to make place."
+        );
+        describe_counter!(
+            "image_swapper_log_lines_dropped_total",
+            "Log lines that were not written, since whoever reads them was too slow."
         );
         describe_gauge!("image_swapper_build_info", "Always 1; says what runs.");
 

@@ -31,7 +31,12 @@ const FILES_KEPT: usize = 128;
 /// # Errors
 /// What keeps it from starting, or ends it early.
 pub fn run(mut settings: Settings, dev: bool) -> Result<(), Box<dyn Error>> {
-    logging::init(settings.log, settings.log_format);
+    let metrics = Arc::new(Metrics::new(&settings.mutator.rules));
+    let _flush = logging::init(
+        settings.log,
+        settings.log_format,
+        metrics.log_lines_dropped(),
+    )?;
     for warning in settings.mutator.rules.warnings() {
         tracing::warn!("{warning}");
     }
@@ -40,12 +45,11 @@ pub fn run(mut settings: Settings, dev: bool) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(settings, dev))
+    runtime.block_on(serve(settings, metrics, dev))
 }
 
-async fn serve(settings: Settings, dev: bool) -> Result<(), Box<dyn Error>> {
+async fn serve(settings: Settings, metrics: Arc<Metrics>, dev: bool) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::handle()?;
-    let metrics = Arc::new(Metrics::new(&settings.mutator.rules));
     let credentials = if dev {
         let credentials = self_signed()?;
         metrics.tls_certificate(credentials.not_after);

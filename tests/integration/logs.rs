@@ -1,8 +1,16 @@
 //! What the program logs: a line for each review, and not a line for each mistake of a client.
 
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Authority, Program, connect, post, recorded, review};
+use crate::support::{
+    Authority, Program, command, connect, get, images, post, raw_post, recorded, review,
+    service_env, until,
+};
 
 /// The lines of a log with this message.
 fn lines(log: &str, message: &str) -> Vec<Value> {
@@ -52,4 +60,95 @@ async fn mistakes_of_clients_are_one_line_now_and_then() {
     let odd = review("1", "nginx").replace("\"nginx\"", "{}");
     post(addr, authority.roots(), odd).await;
     program.logs("the Pod is left alone").await;
+}
+
+/// The value of a metric without labels.
+async fn counted(admin: SocketAddr, name: &str) -> u64 {
+    let (_, metrics) = get(admin, "/metrics").await;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_review() {
+    let authority = Authority::new("a CA");
+    let (_directory, env) = service_env(&authority);
+    let env = env.iter().map(|(name, value)| (*name, &**value));
+    let env: Vec<_> = env.chain([("LOG", "debug")]).collect();
+    let mut command = command(&["serve"], &env);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    // One line is read, and then none: a pipe holds 64 KiB.
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut serving = String::new();
+    stderr.read_line(&mut serving).unwrap();
+    let serving: Value = serde_json::from_str(&serving).unwrap();
+    let addr = |name: &str| serving[name].as_str().unwrap().parse().unwrap();
+    let (addr, admin) = (addr("listen_addr"), addr("admin_addr"));
+
+    let dropped = "image_swapper_log_lines_dropped_total";
+    let mut client = connect(addr, authority.roots()).await;
+    let mut reviews = 0;
+    while reviews < 100 || counted(admin, dropped).await == 0 {
+        for _ in 0..100 {
+            client.send(raw_post(review("1", "nginx"))).await;
+            assert_eq!(client.answer().await.status, 200);
+            reviews += 1;
+        }
+        assert!(reviews < 100_000, "no line was dropped");
+    }
+
+    // It ends although nobody reads its last lines.
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    drop(client);
+    let mut status = None;
+    until("the end of the program", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    })
+    .await;
+    assert_eq!(status.unwrap().code(), Some(0));
+    // What was kept is whole lines.
+    let kept = stderr.lines().map_while(Result::ok).collect::<Vec<_>>();
+    let (_, whole) = kept.split_last().unwrap();
+    assert!(
+        whole
+            .iter()
+            .all(|line| serde_json::from_str::<Value>(line).is_ok())
+    );
+}
+
+#[tokio::test]
+async fn a_log_on_a_full_disk_or_closed_holds_up_no_review() {
+    let authority = Authority::new("a CA");
+    for redirection in ["2>/dev/full", "2>&-"] {
+        let (_directory, env) = service_env(&authority);
+        // The line that says where it serves is lost.
+        let [addr, admin] = [free_port(), free_port()];
+        let own = [
+            ("LISTEN_ADDR", addr.to_string()),
+            ("ADMIN_ADDR", admin.to_string()),
+        ];
+        let program = env!("CARGO_BIN_EXE_k8s-proxy-image-swapper");
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", &format!("exec {program:?} serve {redirection}")])
+            .env_clear()
+            .envs(env)
+            .envs(own)
+            .spawn()
+            .unwrap();
+        let ready = || TcpStream::connect(addr).is_ok();
+        until("the program serves", ready).await;
+        let answer = post(addr, authority.roots(), review("1", "nginx")).await;
+        assert_eq!(images(&answer).len(), 1, "{redirection}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// An address that nobody listens on now.
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
