@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -117,6 +118,11 @@ func runOutside(o options) error {
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
 	if err := child.Start(); err != nil {
 		return fmt.Errorf("cannot make namespaces (as root, or with unprivileged user namespaces): %w", err)
+	}
+
+	// For whoever wants to run something inside: `nsenter --target PID --net`.
+	if err := os.WriteFile(filepath.Join(o.dir, "pid"), []byte(strconv.Itoa(child.Process.Pid)), 0o644); err != nil {
+		return err
 	}
 
 	ended := make(chan error, 1)
