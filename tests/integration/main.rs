@@ -10,6 +10,8 @@
 mod bounds;
 /// The command line of the real program.
 mod cli;
+/// What the dashboard shows of a run.
+mod dashboard;
 /// The end of the service.
 mod drain;
 /// As many hostile clients as there are places.

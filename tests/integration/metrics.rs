@@ -14,15 +14,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    Authority, Client, DEADLINE, Directory, Program, assert_snapshot, connect, get, images,
-    raw_post, test_file, within,
+    Authority, Client, DEADLINE, NEEDED, Program, Prometheus, Series, assert_snapshot, connect,
+    get, images, raw_post, test_file, within,
 };
 
-const NEEDED: &str = "this test needs Prometheus: install Debian's package `prometheus`, which has \
-                      `prometheus` and `promtool`";
-
 /// With these rules an image can be skipped for every reason.
-const SETTINGS: [(&str, &str); 2] = [
+pub(crate) const SETTINGS: [(&str, &str); 2] = [
     (
         "REWRITES",
         "docker.io={proxy}, docker.io/library/nginx={proxy}, *={proxy}/{registry}",
@@ -111,7 +108,7 @@ fn moved(before: &Scrape, after: &Scrape) -> Vec<(String, f64)> {
 }
 
 /// The review of a Pod with these images.
-fn creates(images: &[&str]) -> Value {
+pub(crate) fn creates(images: &[&str]) -> Value {
     let container = |(index, image)| json!({"name": format!("c{index}"), "image": image});
     let containers: Vec<Value> = images.iter().enumerate().map(container).collect();
     json!({
@@ -169,43 +166,49 @@ async fn swapped_images_count_for_their_rule() {
     assert_eq!(service.counted(&review).await, expected);
 }
 
+/// The review of a Pod whose only image is skipped for this reason.
+pub(crate) fn skips(reason: Reason) -> Value {
+    let image = match reason {
+        Reason::InvalidReference => "not an image",
+        Reason::AlreadyProxied => "registry.example.com/a",
+        Reason::Ignored => "registry:2",
+        Reason::NoRule => "a_b.io/a",
+        Reason::LocalRegistry => "localhost:5000/a",
+        Reason::InvalidTarget => "nginx",
+        Reason::NeverPulled | Reason::Unchanged | Reason::MirrorPod | Reason::OptedOut => "busybox",
+    };
+    let mut review = creates(&[image]);
+    let request = &mut review["request"];
+    match reason {
+        Reason::NeverPulled => {
+            request["object"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");
+        }
+        Reason::Unchanged => {
+            request["operation"] = json!("UPDATE");
+            request["oldObject"] = request["object"].clone();
+        }
+        Reason::MirrorPod => {
+            let annotations = json!({"kubernetes.io/config.mirror": "1"});
+            request["object"]["metadata"]["annotations"] = annotations;
+        }
+        Reason::OptedOut => {
+            let labels = json!({"k8s-proxy-image-swapper": "skip"});
+            request["object"]["metadata"]["labels"] = labels;
+        }
+        _ => {}
+    }
+    review
+}
+
 #[tokio::test]
 async fn skipped_images_count_for_their_reason() {
     let mut service = Service::start().await;
     for reason in Reason::ALL {
-        let image = match reason {
-            Reason::InvalidReference => "not an image",
-            Reason::AlreadyProxied => "registry.example.com/a",
-            Reason::Ignored => "registry:2",
-            Reason::NoRule => "a_b.io/a",
-            Reason::LocalRegistry => "localhost:5000/a",
-            Reason::InvalidTarget => "nginx",
-            Reason::NeverPulled | Reason::Unchanged | Reason::MirrorPod | Reason::OptedOut => {
-                "busybox"
-            }
+        let review = skips(reason);
+        let operation = match review["request"]["operation"].as_str() {
+            Some("UPDATE") => "update",
+            _ => "create",
         };
-        let mut review = creates(&[image]);
-        let request = &mut review["request"];
-        let mut operation = "create";
-        match reason {
-            Reason::NeverPulled => {
-                request["object"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");
-            }
-            Reason::Unchanged => {
-                operation = "update";
-                request["operation"] = json!("UPDATE");
-                request["oldObject"] = request["object"].clone();
-            }
-            Reason::MirrorPod => {
-                let annotations = json!({"kubernetes.io/config.mirror": "1"});
-                request["object"]["metadata"]["annotations"] = annotations;
-            }
-            Reason::OptedOut => {
-                let labels = json!({"k8s-proxy-image-swapper": "skip"});
-                request["object"]["metadata"]["labels"] = labels;
-            }
-            _ => {}
-        }
         let expected = [
             one("images_skipped_total", "reason", reason.as_str()),
             reviews(operation, "unchanged", false),
@@ -378,18 +381,15 @@ async fn promtool_finds_nothing_to_say() {
 }
 
 /// Asks Prometheus, and returns the value of each series in the answer by the value of `label`.
-async fn query(prometheus: SocketAddr, query: &str, label: &str) -> BTreeMap<String, String> {
-    let (status, text) = get(prometheus, &format!("/api/v1/query?query={query}")).await;
-    if status != 200 {
-        // It is still reading its own, empty, storage.
-        return BTreeMap::new();
-    }
-    let answer: Value = serde_json::from_str(&text).unwrap();
-    let series = answer["data"]["result"].as_array().unwrap().iter();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    series
-        .map(|series| (text(&series["metric"][label]), text(&series["value"][1])))
-        .collect()
+async fn query(prometheus: &Prometheus, query: &str, label: &str) -> BTreeMap<String, f64> {
+    let found = prometheus.query(query).await.into_iter();
+    let by_label = |mut series: Series| {
+        (
+            series.labels.remove(label).unwrap_or_default(),
+            series.value,
+        )
+    };
+    found.map(by_label).collect()
 }
 
 #[tokio::test]
@@ -410,86 +410,48 @@ async fn a_real_prometheus_scrapes_and_answers_queries() {
             .await;
         assert_eq!(service.client.answer().await.status, 200);
     }
-
-    let directory = Directory::new();
-    let config = json!({
-        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
-        "scrape_configs": [{
-            "job_name": "image-swapper",
-            "static_configs": [{"targets": [service.admin.to_string()]}],
-        }],
-    });
-    // JSON is YAML.
-    let config = directory.write("prometheus.yml", config.to_string());
-    let mut command = Command::new("prometheus");
-    command
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!(
-            "--storage.tsdb.path={}",
-            directory.path().join("data").display()
-        ))
-        .args(["--web.listen-address=127.0.0.1:0", "--log.format=json"]);
-    let found = Command::new("prometheus").arg("--version").output();
-    assert!(
-        found.is_ok_and(|output| output.status.success()),
-        "{NEEDED}"
-    );
-    let mut prometheus = Program::spawn(command);
-    let addr = within("where Prometheus listens", async {
-        loop {
-            let log = prometheus.stderr();
-            assert!(!prometheus.has_ended(), "{log}");
-            let listening = log.lines().find_map(|line| {
-                let line: Value = serde_json::from_str(line).ok()?;
-                let listening = line["msg"] == "Listening on";
-                listening.then(|| line["address"].as_str().unwrap().parse().unwrap())
-            });
-            if let Some(addr) = listening {
-                break addr;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    let prometheus = Prometheus::scraping(&[("image-swapper", service.admin)]).await;
 
     let expected = [
-        ("*", "7"),
-        ("docker.io", "14"),
-        ("docker.io/library/nginx", "0"),
+        ("*", 7.0),
+        ("docker.io", 14.0),
+        ("docker.io/library/nginx", 0.0),
     ];
-    let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+    let owned = |pairs: &[(&str, f64)]| -> BTreeMap<String, f64> {
         let pairs = pairs.iter();
         pairs
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .map(|(key, value)| ((*key).to_owned(), *value))
             .collect()
     };
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let swapped = query(addr, "image_swapper_images_swapped_total", "rule").await;
+        let swapped = query(&prometheus, "image_swapper_images_swapped_total", "rule").await;
         if swapped == owned(&expected) {
             break;
         }
         assert!(
             Instant::now() < deadline,
             "{swapped:?}\n{}",
-            prometheus.stderr()
+            prometheus.log()
         );
         sleep(Duration::from_millis(50)).await;
     }
-    // `sum by (reason) (image_swapper_images_skipped_total) > 0`
-    let skipped = "sum%20by%20(reason)%20(image_swapper_images_skipped_total)%20%3E%200";
+    let skipped = "sum by (reason) (image_swapper_images_skipped_total) > 0";
     let expected = [
-        ("ignored", "7"),
-        ("invalid_target", "7"),
-        ("local_registry", "7"),
+        ("ignored", 7.0),
+        ("invalid_target", 7.0),
+        ("local_registry", 7.0),
     ];
-    assert_eq!(query(addr, skipped, "reason").await, owned(&expected));
-    let up = query(addr, "up", "job").await;
-    assert_eq!(up, owned(&[("image-swapper", "1")]));
+    assert_eq!(
+        query(&prometheus, skipped, "reason").await,
+        owned(&expected)
+    );
+    let up = query(&prometheus, "up", "job").await;
+    assert_eq!(up, owned(&[("image-swapper", 1.0)]));
     let last = "image_swapper_review_duration_seconds_count";
     assert_eq!(
-        query(addr, last, "job").await,
-        owned(&[("image-swapper", "7")])
+        query(&prometheus, last, "job").await,
+        owned(&[("image-swapper", 7.0)])
     );
     assert!(!service.program.has_ended());
 }

@@ -20,12 +20,12 @@ use crate::support::{
 };
 
 /// The program, and the directory with its certificate.
-struct Service {
+pub(crate) struct Service {
     program: Program,
-    addr: SocketAddr,
-    admin: SocketAddr,
-    authority: Authority,
-    directory: Directory,
+    pub(crate) addr: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) authority: Authority,
+    pub(crate) directory: Directory,
 }
 
 impl Service {
@@ -34,7 +34,7 @@ impl Service {
         Self::start_with(Authority::new("a CA"), Authority::issue, &[]).await
     }
 
-    async fn start_with(
+    pub(crate) async fn start_with(
         authority: Authority,
         first: impl FnOnce(&Authority) -> Pair,
         env: &[(&'static str, String)],
@@ -65,7 +65,7 @@ impl Service {
     }
 
     /// Waits until new connections are shown this certificate.
-    async fn shows(&self, pair: &Pair) {
+    pub(crate) async fn shows(&self, pair: &Pair) {
         let expected = pair.certificate.der().to_vec();
         within("the new certificate", async {
             while self.shown().await != expected {
@@ -83,7 +83,7 @@ impl Service {
     }
 
     /// Waits until so many changes have been refused.
-    async fn refuses(&self, count: u64) {
+    pub(crate) async fn refuses(&self, count: u64) {
         within("a refused change", async {
             while self.reloads("error").await != count {
                 sleep(Duration::from_millis(10)).await;

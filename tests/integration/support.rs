@@ -4,6 +4,7 @@
 mod client;
 mod pki;
 mod program;
+mod prometheus;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub(crate) use client::{
 };
 pub(crate) use pki::{Authority, Pair};
 pub(crate) use program::{Program, command, run, service_env};
+pub(crate) use prometheus::{NEEDED, Prometheus, Series};
 pub(crate) use server::{Setup, TestServer};
 
 /// When a test gives up; reached only where something hangs.
