@@ -121,6 +121,12 @@ pub(crate) fn duplicate<E: Error>(key: &str) -> E {
 /// Appends `text` as a JSON string (RFC 8259), quotes included.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
+    push_escaped(out, text);
+    out.push('"');
+}
+
+/// Appends `text` as it stands inside a JSON string.
+pub(crate) fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest
         .bytes()
@@ -139,7 +145,6 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
         rest = &rest[at + 1..];
     }
     out.push_str(rest);
-    out.push('"');
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 
 use crate::json;
 
+/// About as long as the patch for a Pod of two containers, so that the text hardly ever moves.
+const USUAL_LEN: usize = 1024;
+
 /// The operations so far, in order.
 #[derive(Debug, Default)]
 pub struct Patch {
@@ -68,18 +71,23 @@ impl Patch {
 
     /// Writes an operation up to its path, a JSON Pointer (RFC 6901) of the given components.
     fn begin(&mut self, operation: &str, path: &[&str]) {
+        if self.is_empty() {
+            self.text.reserve(USUAL_LEN);
+        }
         self.text.push(if self.is_empty() { '[' } else { ',' });
-        self.text.extend(["{\"op\":\"", operation, "\",\"path\":"]);
-        let mut pointer = String::new();
+        for part in ["{\"op\":\"", operation, "\",\"path\":\""] {
+            self.text.push_str(part);
+        }
         for component in path {
-            pointer.push('/');
+            self.text.push('/');
             if component.contains(['~', '/']) {
-                pointer.push_str(&component.replace('~', "~0").replace('/', "~1"));
+                let escaped = component.replace('~', "~0").replace('/', "~1");
+                json::push_escaped(&mut self.text, &escaped);
             } else {
-                pointer.push_str(component);
+                json::push_escaped(&mut self.text, component);
             }
         }
-        json::push_string(&mut self.text, &pointer);
+        self.text.push('"');
     }
 
     fn value(&mut self, write: impl FnOnce(&mut String)) {

@@ -169,7 +169,8 @@ impl<'a> Review<'a> {
     /// one.
     #[must_use]
     pub fn answer(&self, patch: Option<&str>) -> String {
-        let mut answer = String::with_capacity(256 + patch.map_or(0, |patch| patch.len() * 4 / 3));
+        let mut answer =
+            String::with_capacity(256 + patch.map_or(0, |patch| patch.len().div_ceil(3) * 4));
         answer.push_str("{\"kind\":\"AdmissionReview\",\"apiVersion\":");
         json::push_string(&mut answer, &self.api_version);
         answer.push_str(",\"response\":{\"uid\":");

@@ -19,7 +19,7 @@ pub(crate) use api::{Api, Refused};
 pub(crate) use tools::{root, static_program, tools};
 
 /// When a test gives up; reached only where something hangs.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 
 /// The repository that the chart's `image` names, and that the node knows to be our program.
 pub(crate) const IMAGE: &str = "registry.example.com/k8s-proxy-image-swapper";
