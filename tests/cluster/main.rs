@@ -4,4 +4,5 @@
 
 mod admission;
 mod chart;
+mod pull;
 mod support;
