@@ -48,8 +48,9 @@ func newPod(n *node, object *corev1.Pod, number int) *pod {
 }
 
 // terminate begins the end: SIGTERM, and SIGKILL after a grace period in seconds. Asked again with a
-// shorter one, that holds.
+// shorter one, that holds. As with a kubelet it is a second at least, even of a deletion by force.
 func (p *pod) terminate(grace int64) {
+	grace = max(grace, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.grace == nil {
@@ -253,9 +254,7 @@ func (p *pod) kill(command *exec.Cmd, ended <-chan struct{}, grace func() int64)
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Since(asked) >= time.Duration(grace())*time.Second {
-			if grace() > 0 {
-				p.say("killed after its grace period")
-			}
+			p.say("killed after its grace period")
 			_ = command.Process.Kill()
 			<-ended
 			return
