@@ -5,4 +5,5 @@
 mod admission;
 mod chart;
 mod pull;
+mod renewal;
 mod support;

@@ -1,6 +1,8 @@
 //! A cluster for a test: the processes behind it, and how a test speaks to it.
 
 mod api;
+mod load;
+mod replicas;
 mod tools;
 
 use std::cell::Cell;
@@ -16,6 +18,8 @@ use std::{env, fs};
 use serde_json::{Value, json};
 
 pub(crate) use api::{Api, Refused};
+pub(crate) use load::Load;
+pub(crate) use replicas::{name, sum};
 pub(crate) use tools::{root, static_program, tools};
 
 /// When a test gives up; reached only where something hangs.

@@ -157,7 +157,7 @@ func (o options) startControlPlane(ended chan error) error {
 	}); err != nil {
 		return err
 	}
-	return o.start(ended, "certmanager")
+	return o.start(ended, "certmanager", "-injector-feature-gates", o.injectorGates)
 }
 
 // startNode starts the agent, and waits until a Pod could be made.

@@ -31,6 +31,7 @@ type options struct {
 	dir             string
 	images          images
 	emulatedVersion string
+	injectorGates   string
 }
 
 // NAME=PROGRAM, once for each image that the node knows.
@@ -52,6 +53,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "empty folder for the cluster's files; its kubeconfig is written there")
 	flag.Var(&o.images, "image", "NAME=PROGRAM: what the node runs for Pods of that image; HOST as the program: commands of this machine")
 	flag.StringVar(&o.emulatedVersion, "emulated-version", "", "the Kubernetes version that the API server emulates, as 1.34")
+	flag.StringVar(&o.injectorGates, "injector-feature-gates", "", "feature gates of cert-manager's CA injector")
 	inside := flag.Bool("inside", false, "this is the part in the namespaces (not for people)")
 	flag.Parse()
 	if o.tools == "" || o.dir == "" {
@@ -146,7 +148,8 @@ func runOutside(o options) error {
 }
 
 func (o options) insideArgs() []string {
-	args := []string{"-inside", "-tools", o.tools, "-dir", o.dir, "-emulated-version", o.emulatedVersion}
+	args := []string{"-inside", "-tools", o.tools, "-dir", o.dir, "-emulated-version", o.emulatedVersion,
+		"-injector-feature-gates", o.injectorGates}
 	for _, image := range o.images {
 		args = append(args, "-image", image)
 	}
