@@ -90,9 +90,8 @@ impl Load {
     /// Ends, and returns what became of all Pods; as many are stored as were created, each with the
     /// proxy's image.
     pub(crate) fn stop(mut self) -> Tally {
-        self.shared.stopped.store(true, Ordering::Relaxed);
-        for client in self.clients.drain(..) {
-            client.join().unwrap();
+        for ended in self.end() {
+            ended.unwrap();
         }
         self.all.add(&self.shared.tally.lock().unwrap());
         println!("in all: {}", self.all);
@@ -100,6 +99,12 @@ impl Load {
         let swapped = stored.iter().filter(|pod| is_swapped(pod)).count();
         assert_eq!((stored.len(), swapped), (self.all.created, stored.len()));
         std::mem::take(&mut self.all)
+    }
+
+    /// Ends the clients, and returns how each of them has ended.
+    fn end(&mut self) -> Vec<thread::Result<()>> {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        self.clients.drain(..).map(JoinHandle::join).collect()
     }
 
     /// The Pods that are there.
@@ -111,7 +116,7 @@ impl Load {
             let mut page = self.shared.api.get(&path);
             pods.append(page["items"].as_array_mut().unwrap());
             match page["metadata"]["continue"].as_str() {
-                Some(more) if !more.is_empty() => next = more.to_owned(),
+                Some(more) if !more.is_empty() => more.clone_into(&mut next),
                 _ => return pods,
             }
         }
@@ -120,7 +125,8 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::Relaxed);
+        // Before the cluster does, when a test has failed.
+        drop(self.end());
     }
 }
 
