@@ -14,6 +14,8 @@ mod cli;
 mod dashboard;
 /// The end of the service.
 mod drain;
+/// Faults of the machine.
+mod faults;
 /// As many hostile clients as there are places.
 mod flood;
 /// Building the tools in Go that the project is compared with.

@@ -154,6 +154,13 @@ impl Program {
         size.unwrap().parse().unwrap()
     }
 
+    /// Its state as the kernel shows it: `T` is stopped.
+    pub(crate) fn state(&self) -> char {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_, after_name) = stat.rsplit_once(") ").unwrap();
+        after_name.chars().next().unwrap()
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
