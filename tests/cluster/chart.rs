@@ -35,7 +35,7 @@ fn certificates_by_an_issuer_of_the_users() {
 }
 
 /// A CA of the company's, in the release's namespace.
-const COMPANY: &str = r#"
+const COMPANY: &str = r"
 apiVersion: cert-manager.io/v1
 kind: Issuer
 metadata: {name: company-root}
@@ -50,7 +50,7 @@ apiVersion: cert-manager.io/v1
 kind: Issuer
 metadata: {name: company}
 spec: {ca: {secretName: company}}
-"#;
+";
 
 #[test]
 fn certificates_by_helm() {

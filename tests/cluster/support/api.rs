@@ -93,12 +93,12 @@ impl Api {
     }
 
     /// Merges a patch (RFC 7386) into an object.
-    pub(crate) fn merge(&self, path: &str, patch: &Value) -> Result<Value, Refused> {
+    pub(crate) fn merge(&self, path: &str, change: &Value) -> Result<Value, Refused> {
         self.send(
             "PATCH",
             path,
             "application/merge-patch+json",
-            &patch.to_string(),
+            &change.to_string(),
         )
     }
 
