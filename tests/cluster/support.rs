@@ -5,12 +5,11 @@ mod load;
 mod replicas;
 mod tools;
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -46,7 +45,7 @@ pub(crate) struct Cluster {
     // The cluster ends when this is closed.
     stdin: Option<ChildStdin>,
     // Whether its files go with it.
-    tidy: Cell<bool>,
+    tidy: AtomicBool,
 }
 
 impl Cluster {
@@ -81,7 +80,7 @@ impl Cluster {
             dir,
             process,
             stdin,
-            tidy: Cell::new(true),
+            tidy: AtomicBool::new(true),
         }
     }
 
@@ -181,7 +180,7 @@ impl Cluster {
     /// Leaves the cluster's files behind.
     #[allow(dead_code, reason = "for whoever looks into a failure")]
     pub(crate) fn keep(&self) {
-        self.tidy.set(false);
+        self.tidy.store(false, Ordering::Relaxed);
     }
 }
 
@@ -191,7 +190,7 @@ impl Drop for Cluster {
         let _ = self.process.wait();
         if thread::panicking() {
             eprintln!("the cluster's logs are in {}", self.dir.display());
-        } else if self.tidy.get() {
+        } else if self.tidy.load(Ordering::Relaxed) {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }

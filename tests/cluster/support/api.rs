@@ -102,6 +102,16 @@ impl Api {
         )
     }
 
+    /// Merges a patch into an object as kubectl does: lists by their items' names.
+    pub(crate) fn strategic(&self, path: &str, patch: &Value) -> Result<Value, Refused> {
+        self.send(
+            "PATCH",
+            path,
+            "application/strategic-merge-patch+json",
+            &patch.to_string(),
+        )
+    }
+
     /// Deletes an object at once.
     pub(crate) fn delete(&self, path: &str) -> Result<Value, Refused> {
         self.send("DELETE", &format!("{path}?gracePeriodSeconds=0"), JSON, "")
