@@ -3,15 +3,19 @@
 //!
 //! All rows of a version share its cluster, and run at the same time: each has names of its own.
 
+mod apply;
 mod called;
 mod create;
+mod exempt;
+mod same;
+mod sidecar;
 mod update;
 
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, Refused, until};
+use crate::support::{Cluster, Refused, tools, until};
 
 /// The name of our webhook in the API server's metrics.
 const WEBHOOK: &str = "pods.k8s-proxy-image-swapper.io";
@@ -25,6 +29,9 @@ const EXCLUDED: &str = "excluded";
 
 /// A registry that only the row about counters uses.
 const COUNTED: &str = "counted.example.com";
+
+/// What the node runs tests/go/cluster/injector for.
+const INJECTOR: &str = "registry.example.com/injector";
 
 /// A cluster that many tests share, with what had failed in it when Pods were first swapped.
 struct Shared {
@@ -49,6 +56,12 @@ macro_rules! rows {
 }
 
 rows! {
+    apply:
+        apply_a_deployment_twice
+        apply_a_pod_twice
+        apply_a_pod_twice_on_the_server
+        debug_twice
+        dry_run;
     called: what_reaches_the_webhook;
     create:
         annotations_at_the_limit
@@ -58,6 +71,14 @@ rows! {
         mirror_pods
         null_and_empty_metadata
         unparsable_images;
+    exempt:
+        namespaces
+        skip_on_a_namespace
+        skip_on_a_pod;
+    same: minus_our_changes;
+    sidecar:
+        injected_by_a_policy
+        injected_by_a_webhook;
     update:
         image
         image_of_many_containers
@@ -69,7 +90,8 @@ rows! {
 
 fn run(shared: &OnceLock<Shared>, arguments: &[&str], row: fn(&Cluster)) {
     let shared = shared.get_or_init(|| {
-        let cluster = Cluster::start_with(arguments);
+        let injector = format!("{INJECTOR}={}", tools().join("injector").display());
+        let cluster = Cluster::start_with(&[arguments, &["-image", &injector]].concat());
         let rewrites = format!(r#"rewrites=["docker.io={{proxy}}","{COUNTED}={{proxy}}/counted"]"#);
         let excluded = format!("excludedNamespaces={{{EXCLUDED}}}");
         cluster.install(&[

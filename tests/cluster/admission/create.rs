@@ -130,7 +130,7 @@ pub(super) fn image_volumes(cluster: &Cluster) {
 }
 
 /// The 34 of Kubernetes 1.34.
-fn minor_version(cluster: &Cluster) -> u32 {
+pub(super) fn minor_version(cluster: &Cluster) -> u32 {
     let version = cluster.api.get("/version");
     version["emulationMinor"].as_str().unwrap().parse().unwrap()
 }
