@@ -160,9 +160,9 @@ fn create(cluster: &Cluster, pod: &Value) -> Value {
 }
 
 /// Merges a patch into a Pod of `default`.
-fn merge(cluster: &Cluster, pod: &str, patch: &Value) -> Value {
+fn merge(cluster: &Cluster, pod: &str, change: &Value) -> Value {
     let path = format!("{}/{pod}", pods("default"));
-    allowed(cluster.api.merge(&path, patch))
+    allowed(cluster.api.merge(&path, change))
 }
 
 /// What was stored, where the API server refused nothing.

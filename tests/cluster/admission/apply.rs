@@ -131,7 +131,7 @@ pub(super) fn debug_twice(cluster: &Cluster) {
     let own = "ghcr.io/acme/tools:1".to_owned();
     let alpine = format!("{PROXY}/library/alpine:latest");
     debug("--image=busybox:1");
-    assert_eq!(ephemeral(), [busybox.clone()]);
+    assert_eq!(ephemeral(), [busybox.as_str()]);
     debug("--image=ghcr.io/acme/tools:1 --target=debugged");
     assert_eq!(ephemeral(), [busybox.clone(), own.clone()]);
     debug("--image=alpine --profile=netadmin");
@@ -165,7 +165,7 @@ pub(super) fn dry_run(cluster: &Cluster) {
 
     let shown = cluster.kubectl_with("create --dry-run=server -o json -f -", &manifest);
     let shown: Value = serde_json::from_str(&shown).unwrap();
-    assert_eq!(images(&shown, "containers"), [swapped.clone()]);
+    assert_eq!(images(&shown, "containers"), [swapped.as_str()]);
     let shown = cluster.run("kubectl", &["diff", "-f", "-"], &manifest);
     // It exits with 1 where there is a difference.
     let shown = shown.unwrap_err();

@@ -28,7 +28,6 @@ pub(super) fn what_reaches_the_webhook(cluster: &Cluster) {
     let mut mirror = pod("mirror", "nginx");
     mirror["spec"]["nodeName"] = "elsewhere".into();
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "abc"});
-    let mut skipped = skipped;
     skipped["metadata"]["name"] = "skipped-too".into();
 
     // Asked about, and so refused here.
@@ -49,13 +48,15 @@ pub(super) fn what_reaches_the_webhook(cluster: &Cluster) {
             api.replace(&format!("{}/ephemeralcontainers", of("web")), &debugged),
         ),
         ("skip and an image", {
-            let mut patch = image("nginx:2");
-            patch["metadata"] = json!({"labels": {LABEL: "skip"}});
-            api.strategic(&of("web"), &patch)
+            let mut both = image("nginx:2");
+            both["metadata"] = json!({"labels": {LABEL: "skip"}});
+            api.strategic(&of("web"), &both)
         }),
     ];
     for (what, result) in asked {
-        let refused = result.expect_err(what);
+        let Err(refused) = result else {
+            panic!("{what}: the webhook was not asked");
+        };
         assert!(
             refused.message.contains("dead.example.com"),
             "{what}: {refused:?}"

@@ -37,10 +37,10 @@ pub(super) fn skip_on_a_namespace(cluster: &Cluster) {
     let path = pods(name);
     assert_untouched(&cluster.api.create(&path, &pod("first", "nginx")).unwrap());
     let label = |value| {
-        let patch = json!({"metadata": {"labels": {LABEL: value}}});
+        let change = json!({"metadata": {"labels": {LABEL: value}}});
         cluster
             .api
-            .merge(&format!("/api/v1/namespaces/{name}"), &patch)
+            .merge(&format!("/api/v1/namespaces/{name}"), &change)
             .unwrap();
     };
     // The API server learns of a Namespace's labels some time after they are stored.

@@ -169,11 +169,7 @@ fn creatable(pod: &mut Value, name: &str) {
         let name = item["name"].as_str().unwrap_or_default();
         !name.starts_with("kube-api-access-")
     };
-    for volumes in spec
-        .get_mut("volumes")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-    {
+    if let Some(volumes) = spec.get_mut("volumes").and_then(Value::as_array_mut) {
         volumes.retain(own);
     }
     for kind in ["containers", "initContainers"] {
@@ -220,10 +216,9 @@ fn compare(what: &str, did: &str, [here, there]: [Result<Value, Refused>; 2]) {
 
 /// Takes back our label, annotations and images, by what our annotations tell.
 fn undo(pod: &mut Value) {
-    let labels = pod["metadata"]["labels"].as_object_mut();
-    labels
-        .into_iter()
-        .for_each(|labels| _ = labels.remove(LABEL));
+    if let Some(labels) = pod["metadata"]["labels"].as_object_mut() {
+        labels.remove(LABEL);
+    }
     let Some(annotations) = pod["metadata"]["annotations"].as_object_mut() else {
         return;
     };

@@ -103,12 +103,12 @@ impl Api {
     }
 
     /// Merges a patch into an object as kubectl does: lists by their items' names.
-    pub(crate) fn strategic(&self, path: &str, patch: &Value) -> Result<Value, Refused> {
+    pub(crate) fn strategic(&self, path: &str, change: &Value) -> Result<Value, Refused> {
         self.send(
             "PATCH",
             path,
             "application/strategic-merge-patch+json",
-            &patch.to_string(),
+            &change.to_string(),
         )
     }
 
