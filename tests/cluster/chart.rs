@@ -159,7 +159,7 @@ fn live(helm: &str, cluster: &Cluster, values: &[&str], left: &[&str]) {
     run(&format!("uninstall swapper --namespace {NAMESPACE} --wait"));
     let expected: Vec<_> = left
         .iter()
-        .map(|end| format!("{NAMESPACE} secrets swapper-k8s-proxy-image-swapper{end}"))
+        .map(|end| format!("{NAMESPACE} Secret swapper-k8s-proxy-image-swapper{end}"))
         .collect();
     until("what the release made is gone", || {
         let mut after = objects(cluster);
@@ -172,6 +172,7 @@ fn live(helm: &str, cluster: &Cluster, values: &[&str], left: &[&str]) {
 fn every_rendering_is_valid() {
     let cluster = Cluster::start();
     make_namespace(&cluster);
+    cluster.kubectl("create namespace monitoring");
     let mut checked = 0;
     for file in values_files() {
         let file = file.to_str().unwrap();
@@ -275,17 +276,12 @@ fn objects(cluster: &Cluster) -> Vec<String> {
         .lines()
         .filter(|kind| !passing.contains(kind))
         .collect();
-    let columns = "custom-columns=NAMESPACE:.metadata.namespace,NAME:.metadata.name";
-    let mut all = Vec::new();
-    for kind in kinds {
-        let list = cluster.kubectl(&format!(
-            "get {kind} --all-namespaces --no-headers --output {columns}"
-        ));
-        for line in list.lines() {
-            let (namespace, name) = line.split_once(' ').unwrap();
-            all.push(format!("{namespace} {kind} {}", name.trim()));
-        }
-    }
+    let columns = "custom-columns=NAMESPACE:.metadata.namespace,KIND:.kind,NAME:.metadata.name";
+    let all = cluster.kubectl(&format!(
+        "get {} --all-namespaces --no-headers --output {columns}",
+        kinds.join(",")
+    ));
+    let mut all: Vec<_> = all.lines().map(|line| words(line).join(" ")).collect();
     all.sort();
     all
 }
