@@ -1,5 +1,5 @@
 //! How long reading a review takes, and how long all of it to the answer, without a network:
-//! `cargo bench --locked`.
+//! `cargo bench --locked --bench micro`. With `-- --quick` it takes a second, to see that it works.
 //!
 //! With the arguments `read` or `answer`, a number of rounds and a file, it does just that. Under
 //! callgrind this counts instructions, which do not move with the machine: `bench/instructions`.
@@ -16,6 +16,7 @@ use image_swapper::rules::Rules;
 /// How many times each review is answered, and in how many turns, of which the best counts.
 const ROUNDS: u32 = 500;
 const TURNS: u32 = 20;
+const QUICK: (u32, u32) = (5, 2);
 
 /// Does something with a review so many times.
 type Work = fn(&Mutator, &[u8], u32);
@@ -27,7 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         rules: rules.map_err(|errors| format!("{errors:?}"))?,
         annotate_originals: true,
     };
-    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let mut args: Vec<String> = env::args().skip(1).collect();
+    args.retain(|arg| arg != "--bench");
+    let quick = args.iter().any(|arg| arg == "--quick");
+    let (rounds, turns) = if quick { QUICK } else { (ROUNDS, TURNS) };
     if let [work, rounds, file] = &args[..] {
         let work: Work = if work == "read" { read } else { answer };
         work(&mutator, &fs::read(file)?, rounds.parse()?);
@@ -44,10 +48,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let best = |work: Work| {
             let turn = |_| {
                 let start = Instant::now();
-                work(&mutator, &body, ROUNDS);
-                start.elapsed() / ROUNDS
+                work(&mutator, &body, rounds);
+                start.elapsed() / rounds
             };
-            let best = (0..TURNS).map(turn).min().unwrap_or_default();
+            let best = (0..turns).map(turn).min().unwrap_or_default();
             best.as_secs_f64() * 1e6
         };
         let (name, bytes) = (file.file_name(), body.len());
