@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import socket
 import ssl
 import statistics
@@ -22,8 +23,10 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Sequence
 from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +46,8 @@ HEADERS = {
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORES = set(CORES[-1:])
 CLIENT_CORES = set(CORES[:-1] or CORES)
+# The servers end with the script, however it ends.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,7 +62,7 @@ def build() -> None:
     """Builds the program and the floor as the container image has its program: static."""
     need("cargo", "openssl", "h2load")
     for arguments in ([], ["", "floor"]):
-        command = [ROOT / ".ci/build-static", TARGET, *arguments]
+        command = [str(ROOT / ".ci/build-static"), str(TARGET), *arguments]
         if subprocess.run(command, stdout=sys.stderr).returncode != 0:
             sys.exit(f"{sys.argv[0]}: the build failed")
 
@@ -138,6 +143,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def field_of(file: str, name: str) -> int:
+    """A figure of a file like /proc/meminfo."""
+    for line in Path(file).read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise ValueError(f"{file} has no {name}")
+
+
 class Server:
     """A server on a free port and on a core of its own, ended at the end of its `with`."""
 
@@ -201,8 +214,7 @@ class Server:
 
     def status(self, name: str) -> int:
         """A figure of /proc/PID/status: `VmHWM` is the peak of its memory in KiB."""
-        text = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(rf"^{name}:\s+(\d+)", text, re.M)[1])
+        return field_of(f"/proc/{self.pid}/status", name)
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
@@ -210,10 +222,10 @@ class Server:
 
 def post(url: str, body: bytes, context: ssl.SSLContext) -> dict:
     """Sends a review on a connection of its own, and returns the answer's `response`."""
-    host, path = re.match(r"https://([^/]+)(.*)", url).groups()
-    connection = http.client.HTTPSConnection(host, context=context, timeout=10)
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPSConnection(parts.netloc, context=context, timeout=10)
     try:
-        connection.request("POST", path, body, HEADERS | {"Connection": "close"})
+        connection.request("POST", f"{parts.path or '/'}?{parts.query}", body, HEADERS | {"Connection": "close"})
         response = connection.getresponse()
         text = response.read()
     finally:
@@ -268,7 +280,7 @@ class Load:
         self.log = Path(self.directory.name) / "log"
         self.cores = min(len(CLIENT_CORES), connections, 4)
         command = ["h2load", "--h1", f"-c{connections}", f"-t{self.cores}", f"-n{requests}"]
-        command += [f"--log-file={self.log}", "-d", review]
+        command += [f"--log-file={self.log}", "-d", str(review)]
         headers = HEADERS | ({"Connection": "close"} if fresh else {})
         for name, value in headers.items():
             command += ["-H", f"{name}: {value}"]
@@ -354,11 +366,11 @@ class Measurement:
     p50: float
     p99: float
     p999: float
-    # None where the server is not ours to look into.
-    cpu: float | None
-    busy: float | None
     client_busy: float
-    peak_kib: int | None
+    # Not a number where the server is not ours to look into.
+    cpu: float
+    busy: float
+    peak_kib: float
 
 
 def measure(
@@ -370,14 +382,16 @@ def measure(
 ) -> Measurement:
     """Loads a server, or a URL, for about `seconds`. What counts is from when the connections have
     all been there for a while until they begin to have no more to send."""
-    ours = server if isinstance(server, Server) else None
-    url = ours.url if ours else server
-    # How many requests that is, a short load tells.
-    begun = time.time()
-    answered, _ = Load(url, review, connections, 10 * connections, fresh).finish()
-    if not answered:
-        sys.exit(f"{url} answers nothing")
-    rate = len(answered) / (answered[-1].end - (begun + answered[0].end) / 2)
+    ours, url = (server, server.url) if isinstance(server, Server) else (None, server)
+    # How many requests that is, short loads tell.
+    count, took = 10 * connections, 0.0
+    while took < seconds / 10:
+        answered, _ = Load(url, review, connections, count, fresh).finish()
+        if len(answered) < 2:
+            sys.exit(f"{url} answers nothing")
+        took = answered[-1].end - answered[0].end
+        rate = len(answered) / took
+        count *= 4
     count = max(20 * connections, round(rate * seconds))
 
     load = Load(url, review, connections, count, fresh)
@@ -401,10 +415,10 @@ def measure(
         p50=quantile(times, 0.5),
         p99=quantile(times, 0.99),
         p999=quantile(times, 0.999),
-        cpu=used / len(times) if ours else None,
-        busy=used / took if ours else None,
+        cpu=used / len(times),
+        busy=used / took,
         client_busy=(client_end - client_start) / took / load.cores,
-        peak_kib=ours.status("VmHWM") if ours else None,
+        peak_kib=ours.status("VmHWM") if ours else math.nan,
     )
 
 
@@ -435,12 +449,11 @@ def run(*command: str) -> str:
 def machine() -> dict[str, str]:
     """What figures depend on."""
     cpu = re.search(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(), re.M)
-    memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
     changed = " and uncommitted changes" if run("git", "status", "--porcelain", "-uno") != "none" else ""
     return {
         "processor": cpu[1] if cpu else platform.machine(),
         "cores": f"{len(CORES)}: the server on {show(SERVER_CORES)}, the client on {show(CLIENT_CORES)}",
-        "memory": f"{int(memory[1]) / 1e6:.0f} GB",
+        "memory": f"{field_of('/proc/meminfo', 'MemTotal') / 1e6:.0f} GB",
         "kernel": f"{platform.system()} {platform.release()}",
         "rustc": run("rustc", "--version"),
         "h2load": run("h2load", "--version"),
@@ -502,7 +515,7 @@ class Report:
     def mark(self, what: str, limit: str, value: str, met: bool) -> None:
         self.marks.append([what, limit, value, "met" if met else "MISSED"])
 
-    def csv(self, columns: list[str], rows: list[list[object]], name: str = "") -> None:
+    def csv(self, columns: list[str], rows: Sequence[Sequence[object]], name: str = "") -> None:
         with (self.out / f"{name or self.name}.csv").open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
@@ -549,13 +562,15 @@ STYLE = """
 class Scale:
     """Puts the values of an axis between two positions."""
 
-    def __init__(self, values: list[float], low: float, high: float, log: bool) -> None:
+    def __init__(
+        self, values: list[float], low: float, high: float, log: bool, room: float = 1
+    ) -> None:
         values = [value for value in values if not log or value > 0] or [1]
         self.log, self.low, self.high = log, low, high
         if log:
             self.least, self.most = min(values) / 1.15, max(values) * 1.15
         else:
-            self.least, self.most = min(values + [0]), max(values) * 1.25 or 1
+            self.least, self.most = min(values + [0]), max(values) * room or 1
 
     def __call__(self, value: float) -> float:
         least, most = self.least, self.most
@@ -602,7 +617,7 @@ def draw(panel: Panel) -> str:
     points = [point for line in panel.lines.values() for point in line]
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     x = Scale([point[0] for point in points] + panel.x_ticks, LEFT, right, panel.log_x)
-    y = Scale([point[1] for point in points], bottom, TOP, panel.log_y)
+    y = Scale([point[1] for point in points], bottom, TOP, panel.log_y, room=1.25)
     parts = [f'<text class="panel" x="14" y="18">{escape(panel.title)}</text>']
     for tick in y.ticks():
         parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{right}"/>')
