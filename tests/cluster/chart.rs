@@ -133,7 +133,7 @@ fn live(helm: &str, cluster: &Cluster, values: &[&str], left: &[&str]) {
         bundle,
         "an upgrade has to keep the CA bundle"
     );
-    cluster.until_swapped("default");
+    cluster.until_swapped();
 
     run(&format!(
         "rollback swapper 1 --namespace {NAMESPACE} --wait --timeout 90s"
@@ -144,7 +144,7 @@ fn live(helm: &str, cluster: &Cluster, values: &[&str], left: &[&str]) {
         bundle,
         "a rollback has to keep the CA bundle"
     );
-    cluster.until_swapped("default");
+    cluster.until_swapped();
 
     let off = format!(
         "upgrade swapper ./chart --namespace {NAMESPACE} --reuse-values --wait --set enableMutatingWebhook"
@@ -154,7 +154,7 @@ fn live(helm: &str, cluster: &Cluster, values: &[&str], left: &[&str]) {
     let created = cluster.api.create(path, &pod("off", "nginx")).unwrap();
     assert_eq!(images(&created, "containers"), ["nginx"]);
     run(&format!("{off}=true"));
-    cluster.until_swapped("default");
+    cluster.until_swapped();
 
     run(&format!("uninstall swapper --namespace {NAMESPACE} --wait"));
     let expected: Vec<_> = left
@@ -197,14 +197,7 @@ fn plain_manifests() {
     let cluster = Cluster::start();
     cluster.kubectl("apply -k deploy");
     cluster.kubectl("rollout status deployment --namespace image-swapper --timeout 60s");
-    let swapped = "registry.example.com/library/nginx:latest";
-    until("a Pod is swapped", || {
-        let created = cluster.api.create(
-            "/api/v1/namespaces/default/pods?dryRun=All",
-            &pod("web", "nginx"),
-        );
-        (images(&created.ok()?, "containers") == [swapped]).then_some(())
-    });
+    cluster.until_becomes("nginx", "registry.example.com/library/nginx:latest");
     let restricted = cluster.api.get("/api/v1/namespaces/image-swapper");
     assert_eq!(
         restricted["metadata"]["labels"]["pod-security.kubernetes.io/enforce"],

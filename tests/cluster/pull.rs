@@ -9,7 +9,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, IMAGE, NAMESPACE, images, pod, tools, until};
+use crate::support::{Cluster, IMAGE, NAMESPACE, pod, tools, until};
 
 /// Where the image is, below both registries.
 const REPOSITORY: &str = "library/hello";
@@ -193,11 +193,6 @@ fn install(cluster: &Cluster, upstream: &Registry, proxy: &Registry) {
     line.extend(["--create-namespace", "--wait", "--timeout", "60s"]);
     line.extend(["--set-json", &values]);
     cluster.succeed("helm", &line, "");
-    let path = "/api/v1/namespaces/default/pods?dryRun=All";
-    let probe = pod("probe", &format!("{}/probe", upstream.addr));
     let swapped = format!("{}/probe:latest", proxy.addr);
-    until("a Pod is swapped", || {
-        let stored = cluster.api.create(path, &probe).ok()?;
-        (images(&stored, "containers") == [swapped.as_str()]).then_some(())
-    });
+    cluster.until_becomes(&format!("{}/probe", upstream.addr), &swapped);
 }

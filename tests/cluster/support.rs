@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -44,8 +44,6 @@ pub(crate) struct Cluster {
     process: Child,
     // The cluster ends when this is closed.
     stdin: Option<ChildStdin>,
-    // Whether its files go with it.
-    tidy: AtomicBool,
 }
 
 impl Cluster {
@@ -80,7 +78,6 @@ impl Cluster {
             dir,
             process,
             stdin,
-            tidy: AtomicBool::new(true),
         }
     }
 
@@ -155,17 +152,22 @@ impl Cluster {
         line.extend(["--set", &proxy, "--set", &image]);
         line.extend(arguments);
         self.succeed(helm, &line, "");
-        self.until_swapped("default");
+        self.until_swapped();
     }
 
-    /// Waits until Pods of a namespace are swapped: an API server learns of a webhook, and of the CA that
-    /// cert-manager writes into it, some time after both are stored.
-    pub(crate) fn until_swapped(&self, namespace: &str) {
-        let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
-        let swapped = format!("{PROXY}/library/nginx:latest");
+    /// Waits until Pods are swapped: an API server learns of a webhook, and of the CA that cert-manager
+    /// writes into it, some time after both are stored.
+    pub(crate) fn until_swapped(&self) {
+        self.until_becomes("nginx", &format!("{PROXY}/library/nginx:latest"));
+    }
+
+    /// The same, of an image and a proxy that the test has chosen.
+    pub(crate) fn until_becomes(&self, image: &str, swapped: &str) {
+        let path = "/api/v1/namespaces/default/pods?dryRun=All";
+        let probe = pod("probe", image);
         until("a Pod is swapped", || {
-            let pod = self.api.create(&path, &pod("probe", "nginx")).ok()?;
-            (images(&pod, "containers") == [swapped.as_str()]).then_some(())
+            let stored = self.api.create(path, &probe).ok()?;
+            (images(&stored, "containers") == [swapped]).then_some(())
         });
     }
 
@@ -176,12 +178,6 @@ impl Cluster {
             .get(&format!("/api/v1/namespaces/{namespace}/pods/{pod}"));
         images(&pod, "containers")
     }
-
-    /// Leaves the cluster's files behind.
-    #[allow(dead_code, reason = "for whoever looks into a failure")]
-    pub(crate) fn keep(&self) {
-        self.tidy.store(false, Ordering::Relaxed);
-    }
 }
 
 impl Drop for Cluster {
@@ -190,7 +186,7 @@ impl Drop for Cluster {
         let _ = self.process.wait();
         if thread::panicking() {
             eprintln!("the cluster's logs are in {}", self.dir.display());
-        } else if self.tidy.load(Ordering::Relaxed) {
+        } else {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
