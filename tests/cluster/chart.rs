@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, NAMESPACE, images, pod, root, until, words};
+use crate::support::{Cluster, NAMESPACE, images, pod, root, until, within_deadline, words};
 
 const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/\
                              k8s-proxy-image-swapper-webhook";
@@ -30,6 +30,10 @@ fn certificates_by_an_issuer_of_the_users() {
     let cluster = Cluster::start();
     make_namespace(&cluster);
     cluster.kubectl_with(&format!("apply -n {NAMESPACE} -f -"), COMPANY);
+    // What issuing makes would else count as the release's.
+    cluster.kubectl(&format!(
+        "wait -n {NAMESPACE} --for=condition=Ready certificate/company --timeout=60s"
+    ));
     let issuer = "certificates.issuerRef.name=company";
     live("helm", &cluster, &["--set", issuer], &["-tls"]);
 }
@@ -161,11 +165,13 @@ fn live(helm: &str, cluster: &Cluster, values: &[&str], left: &[&str]) {
         .iter()
         .map(|end| format!("{NAMESPACE} Secret swapper-k8s-proxy-image-swapper{end}"))
         .collect();
-    until("what the release made is gone", || {
-        let mut after = objects(cluster);
+    let mut after = Vec::new();
+    let gone = within_deadline(|| {
+        after = objects(cluster);
         after.retain(|object| !before.contains(object));
         (after == expected).then_some(())
     });
+    assert!(gone.is_some(), "only {expected:?} may be left: {after:?}");
 }
 
 #[test]

@@ -215,13 +215,18 @@ pub(crate) fn words(line: &str) -> Vec<&str> {
 }
 
 /// Waits until there is something.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within_deadline(look).unwrap_or_else(|| panic!("{what}: not within {DEADLINE:?}"))
+}
+
+/// The same, for a test that has more to say when there is nothing.
+pub(crate) fn within_deadline<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
         thread::sleep(Duration::from_millis(50));
     }
 }
