@@ -104,15 +104,15 @@ impl Webhook {
         Ok(answer)
     }
 
-    fn log(&self, review: &Review<'_>, outcome: &Outcome) {
+    fn log(&self, review: &Review<'_>, outcome: &Outcome<'_>) {
         let (uid, namespace, name) = (&*review.uid, &*review.namespace, &*review.name);
         tracing::debug!(
             uid,
             namespace,
             name,
             operation = &*review.operation,
-            swapped = outcome.swapped.len(),
-            skipped = outcome.skipped.len(),
+            swapped = outcome.swapped().count(),
+            skipped = outcome.skipped().count(),
             dry_run = review.dry_run,
             "review"
         );
@@ -120,7 +120,10 @@ impl Webhook {
             format!("the Pod is left alone, since it could not be read: {error}")
         } else if outcome.annotations_omitted > 0 {
             "the original images are not noted: the Pod's annotations would be too large".to_owned()
-        } else if outcome.skipped.contains(&Reason::InvalidTarget) {
+        } else if outcome
+            .skipped()
+            .any(|reason| reason == Reason::InvalidTarget)
+        {
             "an image is left alone: its target would not be an image".to_owned()
         } else {
             return;

@@ -142,7 +142,7 @@ impl Metrics {
     pub(crate) fn review(
         &self,
         review: &Review<'_>,
-        outcome: &Outcome,
+        outcome: &Outcome<'_>,
         patched: bool,
         duration: Duration,
     ) {
@@ -163,11 +163,11 @@ impl Metrics {
             .annotations_omitted
             .increment(outcome.annotations_omitted as u64);
         if !review.dry_run {
-            for rule in &outcome.swapped {
-                handles.swapped[*rule].increment(1);
+            for rule in outcome.swapped() {
+                handles.swapped[rule].increment(1);
             }
-            for reason in &outcome.skipped {
-                handles.skipped.count(reason);
+            for reason in outcome.skipped() {
+                handles.skipped.count(&reason);
             }
         }
     }

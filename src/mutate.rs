@@ -26,21 +26,28 @@ pub struct Mutator {
 }
 
 /// What a review comes to.
-#[derive(Debug, Default)]
-pub struct Outcome {
+#[derive(Debug)]
+pub struct Outcome<'a> {
     /// What to change in the Pod.
     pub patch: Patch,
-    /// Of each swapped image, the index in [`Rules::sources`] of its rule.
-    pub swapped: Vec<usize>,
-    /// Of each image left alone, why.
-    pub skipped: Vec<Reason>,
+    /// What was decided about each image.
+    pub images: Vec<Decided<'a>>,
     /// How many annotations did not fit the Pod.
     pub annotations_omitted: usize,
 }
 
+/// An image that was looked at, and what becomes of it.
+#[derive(Debug)]
+pub struct Decided<'a> {
+    /// The image.
+    pub image: Image<'a>,
+    /// Whether it is swapped.
+    pub decision: Decision,
+}
+
 /// A list of a Pod's spec whose items name images.
-#[derive(Debug, Clone, Copy)]
-enum List {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum List {
     Containers,
     InitContainers,
     EphemeralContainers,
@@ -48,12 +55,13 @@ enum List {
 }
 
 /// An image that a request sets or keeps.
-struct Image<'a> {
-    list: List,
-    index: usize,
+#[derive(Debug)]
+pub struct Image<'a> {
+    pub(crate) list: List,
+    pub(crate) index: usize,
     /// The name of the container or volume.
-    name: &'a str,
-    reference: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) reference: &'a str,
     pull_policy: &'a str,
     /// Whether the request sets it, rather than keeping what is stored.
     changed: bool,
@@ -63,19 +71,11 @@ struct Image<'a> {
 type Originals<'a> = BTreeMap<String, Option<&'a str>>;
 
 impl Mutator {
-    /// Decides about every image of a review, and builds the patch.
-    ///
-    /// The patch always applies to the review's object, and changes nothing but image strings and
-    /// this project's own label and annotations.
+    /// Decides about every image of a review.
     #[must_use]
-    pub fn mutate(&self, review: &Review<'_>) -> Outcome {
-        let mut outcome = Outcome::default();
-        let mut originals = Originals::new();
+    pub fn decide<'a>(&self, review: &'a Review<'a>) -> Vec<Decided<'a>> {
         let exempt = exemption(review);
-        let metadata = review.pod.metadata.as_ref();
-        let existing = metadata.and_then(|metadata| metadata.annotations.as_ref());
-
-        for image in images(review) {
+        let decide = |image: Image<'a>| {
             let decision = match exempt {
                 _ if !image.changed => Decision::Skip(Reason::Unchanged),
                 Some(reason) => Decision::Skip(reason),
@@ -83,33 +83,55 @@ impl Mutator {
                     .rules
                     .decide(image.reference, image.pull_policy == "Never"),
             };
+            Decided { image, decision }
+        };
+        images(review).into_iter().map(decide).collect()
+    }
+
+    /// Decides about every image of a review, and builds the patch.
+    ///
+    /// The patch always applies to the review's object, and changes nothing but image strings and
+    /// this project's own label and annotations.
+    #[must_use]
+    pub fn mutate<'a>(&self, review: &'a Review<'a>) -> Outcome<'a> {
+        let images = self.decide(review);
+        let mut patch = Patch::default();
+        let mut originals = Originals::new();
+        let metadata = review.pod.metadata.as_ref();
+        let existing = metadata.and_then(|metadata| metadata.annotations.as_ref());
+        let sets = review.subject == Subject::Update && exemption(review).is_none();
+
+        for Decided { image, decision } in &images {
             match decision {
-                Decision::Swap { target, rule } => {
-                    image.replace(&mut outcome.patch, &target);
-                    outcome.swapped.push(rule);
+                Decision::Swap { target, .. } => {
+                    image.replace(&mut patch, target);
                     let noted = is_dns_label(image.name).then_some(image.reference);
                     originals.insert(image.annotation(), noted);
                 }
-                Decision::Skip(reason) => {
-                    outcome.skipped.push(reason);
-                    let set = review.subject == Subject::Update && image.changed;
-                    if set && exempt.is_none() && self.is_stale(existing, &image) {
+                Decision::Skip(_) => {
+                    if sets && image.changed && self.is_stale(existing, image) {
                         originals.entry(image.annotation()).or_insert(None);
                     }
                 }
             }
         }
 
+        let mut annotations_omitted = 0;
         // In an update of the ephemeral containers the API server discards all other changes.
         if review.subject != Subject::EphemeralContainers {
             if !self.annotate_originals {
                 forget(&mut originals);
             } else if !fit(existing, &originals) {
-                outcome.annotations_omitted = forget(&mut originals);
+                annotations_omitted = forget(&mut originals);
             }
-            patch_metadata(&mut outcome, metadata, &originals);
+            let swapped = !patch.is_empty();
+            patch_metadata(&mut patch, swapped, metadata, &originals);
         }
-        outcome
+        Outcome {
+            patch,
+            images,
+            annotations_omitted,
+        }
     }
 
     /// Whether the image has an annotation that is not how it was written. One that is may stand
@@ -123,8 +145,25 @@ impl Mutator {
     }
 }
 
+impl Outcome<'_> {
+    /// Of each swapped image, the index in [`Rules::sources`] of its rule.
+    pub fn swapped(&self) -> impl Iterator<Item = usize> {
+        self.images
+            .iter()
+            .filter_map(|decided| decided.decision.rule())
+    }
+
+    /// Of each image left alone, why.
+    pub fn skipped(&self) -> impl Iterator<Item = Reason> {
+        self.images
+            .iter()
+            .filter_map(|decided| decided.decision.reason())
+    }
+}
+
 impl List {
-    fn field(self) -> &'static str {
+    /// Its name in the Kubernetes API.
+    pub(crate) fn field(self) -> &'static str {
         match self {
             Self::Containers => "containers",
             Self::InitContainers => "initContainers",
@@ -246,13 +285,13 @@ fn fit(existing: Option<&Annotations<'_>>, originals: &Originals<'_>) -> bool {
 
 /// Adds to the patch what marks the Pod, creating the maps that it lacks.
 fn patch_metadata(
-    outcome: &mut Outcome,
+    patch: &mut Patch,
+    swapped: bool,
     metadata: Option<&Metadata<'_>>,
     originals: &Originals<'_>,
 ) {
-    let patch = &mut outcome.patch;
     let labels = metadata.and_then(|metadata| metadata.labels.as_ref());
-    if !outcome.swapped.is_empty() {
+    if swapped {
         if metadata.is_none() {
             patch.add_object(&["metadata"], []);
         }

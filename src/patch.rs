@@ -80,12 +80,18 @@ impl Patch {
         }
         for component in path {
             self.text.push('/');
-            if component.contains(['~', '/']) {
-                let escaped = component.replace('~', "~0").replace('/', "~1");
-                json::push_escaped(&mut self.text, &escaped);
-            } else {
-                json::push_escaped(&mut self.text, component);
+            let mut rest = *component;
+            while let Some(at) = rest.bytes().position(|b| matches!(b, b'~' | b'/')) {
+                json::push_escaped(&mut self.text, &rest[..at]);
+                let escape = if rest.as_bytes()[at] == b'~' {
+                    "~0"
+                } else {
+                    "~1"
+                };
+                self.text.push_str(escape);
+                rest = &rest[at + 1..];
             }
+            json::push_escaped(&mut self.text, rest);
         }
         self.text.push('"');
     }

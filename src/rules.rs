@@ -62,6 +62,26 @@ pub enum Reason {
     OptedOut,
 }
 
+impl Decision {
+    /// The rule by which the image is swapped, if it is.
+    #[must_use]
+    pub fn rule(&self) -> Option<usize> {
+        match self {
+            Self::Swap { rule, .. } => Some(*rule),
+            Self::Skip(_) => None,
+        }
+    }
+
+    /// Why the image is left alone, if it is.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Swap { .. } => None,
+            Self::Skip(reason) => Some(*reason),
+        }
+    }
+}
+
 /// `SOURCE=TARGET`
 #[derive(Debug)]
 struct Rewrite {

@@ -23,16 +23,19 @@ struct Admitted {
 
 fn admit_with(mutator: &Mutator, review: &Value) -> Admitted {
     let body = review.to_string();
-    let outcome = mutator.mutate(&Review::read(body.as_bytes()).unwrap());
+    let read = Review::read(body.as_bytes()).unwrap();
+    let outcome = mutator.mutate(&read);
     let patched = !outcome.patch.is_empty();
+    let swapped = outcome.swapped().count();
+    let skipped = outcome.skipped().collect();
     let patch = serde_json::from_str::<json_patch::Patch>(&outcome.patch.into_json()).unwrap();
     let mut pod = review["request"]["object"].clone();
     json_patch::patch(&mut pod, &patch).unwrap();
     Admitted {
         pod,
         patched,
-        swapped: outcome.swapped.len(),
-        skipped: outcome.skipped,
+        swapped,
+        skipped,
         omitted: outcome.annotations_omitted,
     }
 }
