@@ -1,8 +1,14 @@
-//! What goes wrong around the program, besides its certificates, its log and its clients.
+//! What goes wrong around the program, besides its certificates, its clock, its log and its clients.
+
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::Signal;
+use tokio::task::JoinSet;
 
-use crate::support::{Authority, Program, connect, get, images, post, raw_post, review, until};
+use crate::support::{
+    Authority, Program, connect, get, images, post, raw_post, review, review_of_size, until,
+};
 
 #[tokio::test]
 async fn a_process_that_was_stopped_answers_what_came_meanwhile() {
@@ -19,4 +25,45 @@ async fn a_process_that_was_stopped_answers_what_came_meanwhile() {
     assert_eq!(images(&kept.answer().await.body).len(), 1);
     assert_eq!(images(&new.await.unwrap()).len(), 1);
     assert_eq!(get(admin, "/readyz").await.0, 200);
+}
+
+/// Begins to send reviews of 8 MiB, 64 MiB in all, to a program whose memory may grow by 48 MiB.
+async fn large_reviews(buffered: &str) -> (Program, Authority, SocketAddr, JoinSet<()>) {
+    let authority = Authority::new("a CA");
+    let settings = [("MAX_BUFFERED_BYTES", buffered), ("BODY_TIMEOUT", "2s")];
+    let (program, addr, _) = Program::serve(&authority, &settings).await;
+    post(addr, authority.roots(), review("1", "nginx")).await;
+    program.limit_memory(48 << 10);
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let roots = authority.roots();
+        clients.spawn(async move {
+            let mut client = connect(addr, roots).await;
+            let request = raw_post(review_of_size("1", "nginx", 8 << 20));
+            // All but the end: whoever is received to there is kept.
+            let sent = client.try_send(&request[..request.len() - 1]).await;
+            if sent.is_ok() {
+                client.answer().await;
+            }
+        });
+    }
+    (program, authority, addr, clients)
+}
+
+#[tokio::test]
+async fn where_memory_runs_out_the_program_says_so_and_ends() {
+    let (mut program, _, _, _clients) = large_reviews("1Gi").await;
+    let status = program.ended().await;
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
+    program.logs("memory allocation of").await;
+}
+
+#[tokio::test]
+async fn max_buffered_bytes_keeps_it_within_its_memory() {
+    let (mut program, authority, addr, mut clients) = large_reviews("16Mi").await;
+    while clients.join_next().await.is_some() {
+        let answer = post(addr, authority.roots(), review("2", "nginx")).await;
+        assert_eq!(images(&answer).len(), 1);
+    }
+    assert!(!program.has_ended());
 }

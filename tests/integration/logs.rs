@@ -120,7 +120,7 @@ async fn a_log_that_nobody_reads_holds_up_no_review() {
 #[tokio::test]
 async fn a_log_on_a_full_disk_or_closed_holds_up_no_review() {
     let authority = Authority::new("a CA");
-    for redirection in ["2>/dev/full", "2>&-"] {
+    for redirection in ["2>/dev/full", "2>&-", ">&- 2>&-", "<&- >/dev/full 2>&1"] {
         let (_directory, env) = service_env(&authority);
         // The line that says where it serves is lost.
         let [addr, admin] = [free_port(), free_port()];

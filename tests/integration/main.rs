@@ -10,6 +10,8 @@
 mod bounds;
 /// The command line of the real program.
 mod cli;
+/// A clock that jumps.
+mod clock;
 /// What the dashboard shows of a run.
 mod dashboard;
 /// The end of the service.

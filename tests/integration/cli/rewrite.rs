@@ -204,6 +204,15 @@ fn nobody_reads_at_all() {
 }
 
 #[test]
+fn a_full_disk_is_an_error() {
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut rewrite = command(&["rewrite", "nginx"], &ENV);
+    let output = rewrite.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("No space left on device"));
+}
+
+#[test]
 fn who_asks_line_by_line_is_answered_line_by_line() {
     let mut child = command(&["rewrite"], &ENV)
         .stdin(Stdio::piped())

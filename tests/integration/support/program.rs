@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 
 use super::{Authority, Directory, until};
@@ -146,7 +146,18 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Its memory in KiB, as the kernel counts it: `VmRSS` is resident now, `VmHWM` was at most.
+    /// Lets its address space grow by so many KiB and no more.
+    pub(crate) fn limit_memory(&self, more: u64) {
+        let limit = Some((self.memory("VmSize") + more) << 10);
+        let limit = Rlimit {
+            current: limit,
+            maximum: limit,
+        };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::As, limit).unwrap();
+    }
+
+    /// Its memory in KiB, as the kernel counts it: `VmRSS` is resident now, `VmHWM` was at most, and
+    /// `VmSize` is the address space.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field));
