@@ -36,8 +36,10 @@ mod metrics;
 mod mutate;
 /// A small deterministic generator of random numbers.
 mod random;
-/// What README says of the settings and the commands.
+/// What README says of the settings, the rules and the commands.
 mod readme;
+/// Ready-made rules, as values for the chart.
+mod recipes;
 /// Image references and the rules about them, on generated input.
 mod references;
 /// Certificates that change.
