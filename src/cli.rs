@@ -1,5 +1,6 @@
 //! The command line: what is asked for, and the text of `--help`.
 
+mod output;
 pub mod rewrite;
 
 use std::ffi::OsString;
@@ -15,14 +16,15 @@ pub const EX_USAGE: u8 = 64;
 const USAGE: &str = "\
 Usage:
   k8s-proxy-image-swapper [serve] [--dev]
-  k8s-proxy-image-swapper rewrite [--json] [IMAGE...]
+  k8s-proxy-image-swapper rewrite [--json | --explain] [IMAGE...]
   k8s-proxy-image-swapper --help | --version
 
 Commands:
   serve    Run the webhook (the default)
-    --dev    On this machine alone: a certificate made in memory, and no setting needed
+    --dev        On this machine alone: a certificate made in memory, and no setting needed
   rewrite  Print what each IMAGE, or each line of standard input, becomes
-    --json   One JSON object a line: the image, the decision and why
+    --json       One JSON object a line: the image, the decision and why
+    --explain    In words: the image's full name, what each rule says of it, and the outcome
 
 Settings, from the environment:
 ";
@@ -37,8 +39,8 @@ pub enum Command {
     },
     /// Decide about images.
     Rewrite {
-        /// Whether to say why.
-        json: bool,
+        /// What is printed of each.
+        form: Print,
         /// The images; none for those on standard input.
         images: Vec<OsString>,
     },
@@ -46,6 +48,17 @@ pub enum Command {
     Help,
     /// Print the version.
     Version,
+}
+
+/// What is printed of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Print {
+    /// What it becomes, or itself.
+    Image,
+    /// The decision, as JSON.
+    Json,
+    /// The decision and how it came about, in words.
+    Explanation,
 }
 
 /// Reads the command line, without the name of the program.
@@ -60,16 +73,22 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             (_, Short('h') | Long("help")) => return Ok(Command::Help),
             (_, Short('V') | Long("version")) => return Ok(Command::Version),
             (None, Value(name)) if name == "rewrite" => {
-                let images = Vec::new();
-                command = Some(Command::Rewrite {
-                    json: false,
-                    images,
-                });
+                let (form, images) = (Print::Image, Vec::new());
+                command = Some(Command::Rewrite { form, images });
             }
             (None, Value(name)) if name == "serve" => command = Some(Command::Serve { dev: false }),
             (None, Long("dev")) => command = Some(Command::Serve { dev: true }),
             (Some(Command::Serve { dev }), Long("dev")) => *dev = true,
-            (Some(Command::Rewrite { json, .. }), Long("json")) => *json = true,
+            (Some(Command::Rewrite { form, .. }), Long(name @ ("json" | "explain"))) => {
+                let wanted = match name {
+                    "json" => Print::Json,
+                    _ => Print::Explanation,
+                };
+                if ![Print::Image, wanted].contains(form) {
+                    return Err("--json and --explain exclude each other".into());
+                }
+                *form = wanted;
+            }
             (Some(Command::Rewrite { images, .. }), Value(image)) => images.push(image),
             (_, arg) => return Err(arg.unexpected()),
         }

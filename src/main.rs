@@ -20,8 +20,8 @@ fn main() -> ExitCode {
     match command {
         Command::Help => finish(io::stdout().write_all(cli::help().as_bytes())),
         Command::Version => finish(io::stdout().write_all(VERSION.as_bytes())),
-        Command::Rewrite { json, images } => match Settings::read_rules(env::vars_os()) {
-            Ok(rules) => finish(cli::rewrite::run(&rules, json, images)),
+        Command::Rewrite { form, images } => match Settings::read_rules(env::vars_os()) {
+            Ok(rules) => finish(cli::rewrite::run(&rules, form, images)),
             Err(errors) => refuse(&errors),
         },
         Command::Serve { dev: true } if !cfg!(feature = "dev") => {

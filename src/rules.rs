@@ -3,6 +3,7 @@
 //! Pure: the settings' text becomes [`Rules`] once, at start (`parse`), and every image is decided
 //! by [`Rules::decide`], which neither blocks nor fails.
 
+mod explain;
 mod parse;
 mod prefix;
 
@@ -12,14 +13,15 @@ pub use parse::{Problem, RuleError, Warning};
 use prefix::Prefix;
 pub use prefix::PrefixError;
 
-use crate::image::Reference;
+use crate::image::{ParseError, Reference};
 
 /// What `PROXY_URL`, `REWRITES` and `IGNORE_IMAGES` say, ready to be applied.
 #[derive(Debug)]
 pub struct Rules {
     /// The longest source first, so that the first that matches is the one to apply.
     rewrites: Vec<Rewrite>,
-    ignored: Vec<Ignored>,
+    /// Each with its text.
+    ignored: Vec<(String, Ignored)>,
     warnings: Vec<Warning>,
 }
 
@@ -82,6 +84,27 @@ impl Decision {
     }
 }
 
+/// What settles the decision about an image: a [`Decision`], and what it rests on.
+enum Finding<'r> {
+    /// It does not parse.
+    Invalid(ParseError),
+    NeverPulled,
+    /// It is below this target.
+    Proxied(&'r Prefix),
+    /// It is on the registry of this target, and only `*` would match.
+    OnProxy(&'r Prefix),
+    /// This item of `IGNORE_IMAGES` names it.
+    Ignored(&'r str),
+    NoRule,
+    Local,
+    /// The target of this rule does not suit it.
+    InvalidTarget(&'r Rewrite),
+    Swap {
+        target: String,
+        rule: usize,
+    },
+}
+
 /// `SOURCE=TARGET`
 #[derive(Debug)]
 struct Rewrite {
@@ -134,7 +157,7 @@ impl Reason {
         Self::OptedOut,
     ];
 
-    /// The name that metrics and `rewrite --json` show.
+    /// The name that metrics and the command line show.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -152,6 +175,21 @@ impl Reason {
     }
 }
 
+impl From<Finding<'_>> for Decision {
+    fn from(finding: Finding<'_>) -> Self {
+        Self::Skip(match finding {
+            Finding::Swap { target, rule } => return Self::Swap { target, rule },
+            Finding::Invalid(_) => Reason::InvalidReference,
+            Finding::NeverPulled => Reason::NeverPulled,
+            Finding::Proxied(_) | Finding::OnProxy(_) => Reason::AlreadyProxied,
+            Finding::Ignored(_) => Reason::Ignored,
+            Finding::NoRule => Reason::NoRule,
+            Finding::Local => Reason::LocalRegistry,
+            Finding::InvalidTarget(_) => Reason::InvalidTarget,
+        })
+    }
+}
+
 impl Rules {
     /// Decides about `image` as written in a Pod. `never_pulled` says that its pull policy is
     /// `Never`.
@@ -159,11 +197,17 @@ impl Rules {
     /// Deciding about the target of a swap again always skips it, as already proxied.
     #[must_use]
     pub fn decide(&self, image: &str, never_pulled: bool) -> Decision {
-        let Ok(reference) = Reference::parse(image) else {
-            return Decision::Skip(Reason::InvalidReference);
+        self.find(image, never_pulled).into()
+    }
+
+    /// Finds what settles the decision about an image.
+    fn find(&self, image: &str, never_pulled: bool) -> Finding<'_> {
+        let reference = match Reference::parse(image) {
+            Ok(reference) => reference,
+            Err(error) => return Finding::Invalid(error),
         };
         if never_pulled {
-            return Decision::Skip(Reason::NeverPulled);
+            return Finding::NeverPulled;
         }
         let name = reference.name();
         let matching = self
@@ -176,29 +220,32 @@ impl Rules {
             });
         let only_any = matching.is_some_and(|(_, rewrite, _)| rewrite.source == Source::Any);
 
-        if self.is_proxied(&name) || only_any && self.is_target_registry(reference.registry()) {
-            return Decision::Skip(Reason::AlreadyProxied);
+        let targets = || self.rewrites.iter().map(|rewrite| &rewrite.target.fixed);
+        if let Some(target) = targets().find(|target| target.covers_any_case(&name)) {
+            return Finding::Proxied(target);
         }
-        if self
-            .ignored
-            .iter()
-            .any(|item| item.covers(&reference, &name))
-        {
-            return Decision::Skip(Reason::Ignored);
+        let on_registry =
+            |target: &&Prefix| target.registry().eq_ignore_ascii_case(reference.registry());
+        if only_any && let Some(target) = targets().find(on_registry) {
+            return Finding::OnProxy(target);
+        }
+        let mut ignored = self.ignored.iter();
+        if let Some((item, _)) = ignored.find(|(_, item)| item.covers(&reference, &name)) {
+            return Finding::Ignored(item);
         }
         let Some((rule, rewrite, rest)) = matching else {
-            return Decision::Skip(Reason::NoRule);
+            return Finding::NoRule;
         };
         if only_any && is_local(reference.registry()) {
-            return Decision::Skip(Reason::LocalRegistry);
+            return Finding::Local;
         }
         match rewrite.target.apply(&reference, rest) {
-            Some(target) => Decision::Swap { target, rule },
-            None => Decision::Skip(Reason::InvalidTarget),
+            Some(target) => Finding::Swap { target, rule },
+            None => Finding::InvalidTarget(rewrite),
         }
     }
 
-    /// The sources of the rules as metrics and `rewrite --json` show them, the longest first.
+    /// The sources of the rules as metrics and the command line show them, the longest first.
     #[must_use]
     pub fn sources(&self) -> impl ExactSizeIterator<Item = &str> {
         self.rewrites.iter().map(|rewrite| rewrite.source.as_str())
@@ -208,22 +255,6 @@ impl Rules {
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
-    }
-
-    fn is_proxied(&self, name: &str) -> bool {
-        self.rewrites
-            .iter()
-            .any(|rewrite| rewrite.target.fixed.covers_any_case(name))
-    }
-
-    fn is_target_registry(&self, registry: &str) -> bool {
-        self.rewrites.iter().any(|rewrite| {
-            rewrite
-                .target
-                .fixed
-                .registry()
-                .eq_ignore_ascii_case(registry)
-        })
     }
 }
 

@@ -105,7 +105,8 @@ impl Rules {
         }
 
         let mut rewrites: Vec<_> = parsed.into_iter().map(|(_, rewrite)| rewrite).collect();
-        let ignored = ignored.into_iter().map(|(_, ignored)| ignored).collect();
+        let with_text = |(item, ignored): (&str, _)| (item.to_owned(), ignored);
+        let ignored = ignored.into_iter().map(with_text).collect();
         rewrites.sort_by_key(|rewrite| match &rewrite.source {
             Source::Any => Reverse(0),
             Source::Prefix(prefix) => Reverse(prefix.as_str().len()),
@@ -163,7 +164,7 @@ impl Target {
     }
 
     /// How the target reads, with `{proxy}` filled in.
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match &self.around_registry {
             None => self.fixed.to_string(),
             Some((before, after)) => format!("{}{before}{REGISTRY}{after}", self.fixed),

@@ -1,6 +1,7 @@
-//! The decisions as tables that read like the specification; what the settings say, and what is
-//! wrong with them, is in `settings`.
+//! The decisions as tables that read like the specification; in words they are in `explain`, and
+//! what the settings say, and what is wrong with them, is in `settings`.
 
+mod explain;
 mod settings;
 
 use super::{Decision, Reason, Rules};

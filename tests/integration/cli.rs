@@ -61,6 +61,14 @@ fn what_is_not_understood_exits_with_64() {
         (&["rewrite", "-x"], "invalid option '-x'"),
         (&["--json", "rewrite"], "invalid option '--json'"),
         (
+            &["rewrite", "--json", "--explain"],
+            "--json and --explain exclude each other",
+        ),
+        (
+            &["rewrite", "--explain", "nginx", "--json"],
+            "--json and --explain exclude each other",
+        ),
+        (
             &["--dev=yes"],
             "unexpected argument for option '--dev': \"yes\"",
         ),

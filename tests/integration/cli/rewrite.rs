@@ -117,6 +117,46 @@ fn json_says_why() {
 }
 
 #[test]
+fn an_explanation_for_each_image() {
+    let rules = [
+        ("PROXY_URL", "registry.example.com"),
+        ("REWRITES", "docker.io={proxy}, quay.io={proxy}/quay"),
+    ];
+    let args = [
+        "rewrite",
+        "--explain",
+        "nginx:1",
+        "registry",
+        "ghcr.io/acme/web",
+    ];
+    let expected = r#""nginx:1"
+  in full: docker.io/library/nginx:1
+  rule docker.io=registry.example.com: matches
+  rule quay.io=registry.example.com/quay: does not match
+  swap: registry.example.com/library/nginx:1
+"registry"
+  in full: docker.io/library/registry
+  rule docker.io=registry.example.com: matches
+  rule quay.io=registry.example.com/quay: does not match
+  skip: ignored: IGNORE_IMAGES has "registry"
+"ghcr.io/acme/web"
+  in full: ghcr.io/acme/web
+  rule docker.io=registry.example.com: does not match
+  rule quay.io=registry.example.com/quay: does not match
+  skip: no_rule: no rule matches
+"#;
+    let output = run(&args, &rules, b"");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stdout(&output), expected);
+    let output = run(&args[..2], &rules, b"nginx:1\nregistry\nghcr.io/acme/web\n");
+    assert_eq!(stdout(&output), expected);
+
+    let output = run(&["rewrite", "--explain"], &rules, b"nginx\xff\n");
+    assert_eq!(stdout(&output).lines().next(), Some("\"nginx\u{fffd}\""));
+    assert!(stdout(&output).contains("\n  skip: invalid_reference: the repository must be"));
+}
+
+#[test]
 fn json_of_a_line_that_is_not_utf8() {
     let output = run(&["rewrite", "--json"], &ENV, b"nginx\xff\n\nnginx\r\n");
     let lines: Vec<&str> = stdout(&output).lines().collect();

@@ -1,7 +1,8 @@
 //! Properties of references, rules and decisions. The runs are deterministic, and count how often
 //! the case that matters came up, so that none of them can hold for want of trying.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use image_swapper::image::Reference;
 use image_swapper::rules::{Decision, Reason, Rules};
@@ -270,6 +271,43 @@ fn nothing_that_is_written_anywhere_makes_it_panic() {
             Ok(())
         },
     );
+}
+
+#[test]
+fn an_explanation_ends_with_the_decision() {
+    let seen = RefCell::new(BTreeMap::new());
+    check(&(settings(), images()), |(settings, images)| {
+        let Some(rules) = settings.load() else {
+            return Ok(());
+        };
+        for image in &images {
+            let explained = rules.explain(image);
+            let (before, last) = explained.trim_end().rsplit_once("\n  ").unwrap();
+            let matches = before.lines().filter_map(|line| {
+                let (rule, says) = line.strip_prefix("  rule ")?.split_once(": matches")?;
+                Some((rule.split('=').next().unwrap(), says))
+            });
+            let matches: Vec<_> = matches.collect();
+            let outcome = match by_source(&rules, image) {
+                Ok((target, source)) => {
+                    prop_assert_eq!(last, format!("swap: {target}"));
+                    prop_assert_eq!(matches[0], (source, ""));
+                    "swap"
+                }
+                Err(reason) => {
+                    let reason = reason.as_str();
+                    let start = format!("skip: {reason}: ");
+                    prop_assert!(last.starts_with(&start), "{}", explained);
+                    prop_assert!(reason != "no_rule" || matches.is_empty(), "{}", explained);
+                    reason
+                }
+            };
+            *seen.borrow_mut().entry(outcome).or_insert(0) += 1;
+        }
+        Ok(())
+    });
+    println!("{seen:?}");
+    assert_eq!(seen.borrow().len(), 7, "not every outcome came up");
 }
 
 /// What an image becomes, and the source of the rule that says so.
