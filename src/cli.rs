@@ -1,6 +1,7 @@
 //! The command line: what is asked for, and the text of `--help`.
 
 mod output;
+pub mod preview;
 pub mod rewrite;
 
 use std::ffi::OsString;
@@ -13,10 +14,14 @@ use crate::settings::SETTINGS;
 /// The exit code for mistakes on the command line and in settings: `EX_USAGE` of sysexits.h.
 pub const EX_USAGE: u8 = 64;
 
+/// The exit code of `preview --exit-code` if an image would be swapped.
+pub const EX_SWAPS: u8 = 2;
+
 const USAGE: &str = "\
 Usage:
   k8s-proxy-image-swapper [serve] [--dev]
   k8s-proxy-image-swapper rewrite [--json | --explain] [IMAGE...]
+  k8s-proxy-image-swapper preview [--json] [--exit-code] [-f FILE]...
   k8s-proxy-image-swapper --help | --version
 
 Commands:
@@ -25,6 +30,11 @@ Commands:
   rewrite  Print what each IMAGE, or each line of standard input, becomes
     --json       One JSON object a line: the image, the decision and why
     --explain    In words: the image's full name, what each rule says of it, and the outcome
+  preview  Print which images of Kubernetes objects, as `kubectl get -o json` prints them, would be
+           swapped were their Pods created now, and why
+    -f FILE      Read FILE, which may stand several times, instead of standard input (-)
+    --json       One JSON object a line, for each image
+    --exit-code  Exit with 2 if an image would be swapped
 
 Settings, from the environment:
 ";
@@ -43,6 +53,15 @@ pub enum Command {
         form: Print,
         /// The images; none for those on standard input.
         images: Vec<OsString>,
+    },
+    /// Decide about the images of objects.
+    Preview {
+        /// Whether to print JSON instead of a table.
+        json: bool,
+        /// Whether the exit code tells if an image would be swapped.
+        exit_code: bool,
+        /// The files with the objects; none for standard input.
+        files: Vec<OsString>,
     },
     /// Print [`help`].
     Help,
@@ -76,6 +95,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
                 let (form, images) = (Print::Image, Vec::new());
                 command = Some(Command::Rewrite { form, images });
             }
+            (None, Value(name)) if name == "preview" => {
+                command = Some(Command::Preview {
+                    json: false,
+                    exit_code: false,
+                    files: Vec::new(),
+                });
+            }
             (None, Value(name)) if name == "serve" => command = Some(Command::Serve { dev: false }),
             (None, Long("dev")) => command = Some(Command::Serve { dev: true }),
             (Some(Command::Serve { dev }), Long("dev")) => *dev = true,
@@ -90,6 +116,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
                 *form = wanted;
             }
             (Some(Command::Rewrite { images, .. }), Value(image)) => images.push(image),
+            (Some(Command::Preview { json, .. }), Long("json")) => *json = true,
+            (Some(Command::Preview { exit_code, .. }), Long("exit-code")) => *exit_code = true,
+            (Some(Command::Preview { files, .. }), Short('f')) => files.push(parser.value()?),
             (_, arg) => return Err(arg.unexpected()),
         }
     }

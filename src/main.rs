@@ -1,12 +1,12 @@
 //! The program: reads the command line and the settings, and exits with 0, with 64 for a mistake in
-//! either, or with 1.
+//! either, with 2 if `preview --exit-code` finds something to swap, or with 1.
 
 use std::env;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use image_swapper::cli::{self, Command, EX_USAGE};
+use image_swapper::cli::{self, Command, EX_SWAPS, EX_USAGE};
 use image_swapper::serve;
 use image_swapper::settings::Settings;
 
@@ -22,6 +22,17 @@ fn main() -> ExitCode {
         Command::Version => finish(io::stdout().write_all(VERSION.as_bytes())),
         Command::Rewrite { form, images } => match Settings::read_rules(env::vars_os()) {
             Ok(rules) => finish(cli::rewrite::run(&rules, form, images)),
+            Err(errors) => refuse(&errors),
+        },
+        Command::Preview {
+            json,
+            exit_code,
+            files,
+        } => match Settings::read_rules(env::vars_os()) {
+            Ok(rules) => match cli::preview::run(rules, json, &files) {
+                Ok(true) if exit_code => ExitCode::from(EX_SWAPS),
+                result => finish(result.map(drop)),
+            },
             Err(errors) => refuse(&errors),
         },
         Command::Serve { dev: true } if !cfg!(feature = "dev") => {

@@ -174,6 +174,15 @@ impl List {
 }
 
 impl Image<'_> {
+    /// Where it stands in the Pod: `spec.containers[0].image`.
+    pub(crate) fn field(&self) -> String {
+        let image = match self.list {
+            List::Volumes => "image.reference",
+            _ => "image",
+        };
+        format!("spec.{}[{}].{image}", self.list.field(), self.index)
+    }
+
     fn replace(&self, patch: &mut Patch, target: &str) {
         let index = self.index.to_string();
         let pointer = ["spec", self.list.field(), &index, "image", "reference"];

@@ -13,14 +13,14 @@ use serde::de::IgnoredAny;
 
 use crate::json::{self, Text, objects};
 pub(crate) use pod::{
-    Annotations, Container, LABEL, Metadata, ORIGINAL_IMAGE, ORIGINAL_VOLUME, Pod, SKIP,
+    Annotations, Container, LABEL, Metadata, ORIGINAL_IMAGE, ORIGINAL_VOLUME, Pod, SKIP, decode,
 };
 
 /// The versions of the AdmissionReview that are understood; their fields are the same.
 const API_VERSIONS: [&str; 2] = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"];
 
 /// An API server's question about an object.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Review<'a> {
     /// The version of the AdmissionReview, which the answer must have too.
     pub(crate) api_version: Text<'a>,
@@ -45,7 +45,7 @@ pub struct Review<'a> {
 }
 
 /// What a review is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// A Pod is created.
     Create,
@@ -54,6 +54,7 @@ pub(crate) enum Subject {
     /// A Pod's ephemeral containers are updated.
     EphemeralContainers,
     /// Anything else: not our concern.
+    #[default]
     Other,
 }
 

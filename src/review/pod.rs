@@ -98,8 +98,8 @@ impl Annotations<'_> {
     }
 }
 
-/// The string that a value is, or an empty one for null.
-fn decode(value: &RawValue) -> Text<'_> {
+/// The string that a value is, or an empty one for any other.
+pub(crate) fn decode(value: &RawValue) -> Text<'_> {
     let text = serde_json::from_str::<Option<Text<'_>>>(value.get());
     text.ok().flatten().unwrap_or_default()
 }

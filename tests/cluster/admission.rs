@@ -7,6 +7,7 @@ mod apply;
 mod called;
 mod create;
 mod exempt;
+mod preview;
 mod same;
 mod sidecar;
 mod update;
@@ -72,6 +73,7 @@ rows! {
         namespaces
         skip_on_a_namespace
         skip_on_a_pod;
+    preview: what_is_on_the_cluster;
     same: minus_our_changes;
     sidecar:
         injected_by_a_policy

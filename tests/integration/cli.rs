@@ -1,5 +1,6 @@
 //! The real program's command line: what it prints, and how it exits.
 
+mod preview;
 mod rewrite;
 
 #[cfg(feature = "dev")]
@@ -27,6 +28,7 @@ fn help_names_every_setting_and_its_default() {
         &["-h"],
         &["serve", "--help"],
         &["rewrite", "-h"],
+        &["preview", "--help"],
     ] {
         let output = run(args, &[], b"");
         assert_eq!(output.status.code(), Some(0));
@@ -60,6 +62,9 @@ fn what_is_not_understood_exits_with_64() {
         (&["rewrite", "--dev"], "invalid option '--dev'"),
         (&["rewrite", "-x"], "invalid option '-x'"),
         (&["--json", "rewrite"], "invalid option '--json'"),
+        (&["preview", "nonsense"], "unexpected argument \"nonsense\""),
+        (&["preview", "--explain"], "invalid option '--explain'"),
+        (&["preview", "-f"], "missing argument for option '-f'"),
         (
             &["rewrite", "--json", "--explain"],
             "--json and --explain exclude each other",
@@ -116,7 +121,7 @@ fn every_broken_setting_is_told_at_once() {
 #[test]
 fn the_proxy_is_required() {
     for env in [&[][..], &[("PROXY_URL", "")], &[("PROXY_URL", " \n")]] {
-        for args in [&[][..], &["rewrite", "nginx"]] {
+        for args in [&[][..], &["rewrite", "nginx"], &["preview"]] {
             let output = run(args, env, b"");
             assert_eq!(output.status.code(), Some(64));
             let start = "k8s-proxy-image-swapper: PROXY_URL: \"\": ";

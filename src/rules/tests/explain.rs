@@ -9,7 +9,7 @@ fn explains(rules: &Rules, image: &str, lines: &[&str]) {
     let expected: Vec<&str> = std::iter::once(&*first)
         .chain(lines.iter().copied())
         .collect();
-    let explained: Vec<&str> = explained.lines().map(|line| line.trim_start()).collect();
+    let explained: Vec<&str> = explained.lines().map(str::trim_start).collect();
     assert_eq!(explained, expected);
 }
 

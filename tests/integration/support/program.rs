@@ -64,6 +64,15 @@ pub(crate) fn service_env(authority: &Authority) -> (Directory, Vec<(&'static st
     (directory, env)
 }
 
+/// The memory of a process in KiB, as the kernel counts it: `VmRSS` is resident now, `VmHWM` was at
+/// most, and `VmSize` is the address space.
+pub(crate) fn memory(process: u32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let size = line.and_then(|line| line.strip_prefix(':')?.trim().strip_suffix(" kB"));
+    size.unwrap().parse().unwrap()
+}
+
 impl Program {
     /// Starts the program.
     pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
@@ -156,13 +165,9 @@ impl Program {
         prlimit(Some(Pid::from_child(&self.child)), Resource::As, limit).unwrap();
     }
 
-    /// Its memory in KiB, as the kernel counts it: `VmRSS` is resident now, `VmHWM` was at most, and
-    /// `VmSize` is the address space.
+    /// Its memory: see [`memory`].
     pub(crate) fn memory(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let size = line.and_then(|line| line.strip_prefix(':')?.trim().strip_suffix(" kB"));
-        size.unwrap().parse().unwrap()
+        memory(self.child.id(), field)
     }
 
     /// Its state as the kernel shows it: `T` is stopped.
