@@ -195,7 +195,7 @@ fn every_rendering_is_valid() {
             checked += 1;
         }
     }
-    assert!(checked >= 24, "{checked}");
+    assert!(checked >= 12, "{checked}");
 }
 
 #[test]
@@ -212,8 +212,7 @@ fn plain_manifests() {
 }
 
 fn values_files() -> Vec<PathBuf> {
-    let folders = ["chart/ci", "chart/recipes"].map(|folder| fs::read_dir(root().join(folder)));
-    let files = folders.into_iter().flat_map(Result::unwrap);
+    let files = fs::read_dir(root().join("chart/ci")).unwrap();
     files.map(|file| file.unwrap().path()).collect()
 }
 
