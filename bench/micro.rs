@@ -43,10 +43,7 @@ struct Effort {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mutator = Mutator {
-        rules: rules(REWRITES, "")?,
-        annotate_originals: true,
-    };
+    let mutator = Mutator::new(rules(REWRITES, "")?);
     let mut args: Vec<String> = env::args().skip(1).collect();
     args.retain(|arg| arg != "--bench");
     if let [work, rounds, file] = &args[..] {

@@ -34,6 +34,7 @@ pub struct Webhook {
     mutator: Mutator,
     budget: Budget,
     metrics: Arc<Metrics>,
+    observations: Throttle,
     review_warnings: Throttle,
     refusal_warnings: Throttle,
 }
@@ -71,6 +72,7 @@ impl Webhook {
             mutator,
             budget: Budget::new(limits),
             metrics,
+            observations: Throttle::default(),
             review_warnings: Throttle::default(),
             refusal_warnings: Throttle::default(),
         }
@@ -114,8 +116,15 @@ impl Webhook {
             swapped = outcome.swapped().count(),
             skipped = outcome.skipped().count(),
             dry_run = review.dry_run,
+            summary = outcome.summary(),
             "review"
         );
+        if outcome.observed
+            && let Some(summary) = outcome.summary()
+            && let Some(suppressed) = self.observations.pass()
+        {
+            tracing::info!(uid, namespace, name, suppressed, "{summary}");
+        }
         let warning = if let Some(error) = &review.unreadable {
             format!("the Pod is left alone, since it could not be read: {error}")
         } else if outcome.annotations_omitted > 0 {

@@ -13,7 +13,7 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use metrics_process::Collector;
 
-use crate::mutate::Outcome;
+use crate::mutate::{Mode, Outcome};
 use crate::review::Review;
 use crate::rules::{Reason, Rules};
 
@@ -99,12 +99,12 @@ impl Counted {
 }
 
 impl Metrics {
-    /// Registers every series, at zero.
+    /// Registers every series, at zero, of a program that is in this mode.
     ///
     /// # Panics
     /// Never: there are buckets.
     #[must_use]
-    pub fn new(rules: &Rules) -> Self {
+    pub fn new(rules: &Rules, mode: Mode) -> Self {
         let builder = PrometheusBuilder::new();
         #[expect(
             clippy::expect_used,
@@ -115,7 +115,7 @@ impl Metrics {
         let process = Collector::new("");
         let handles = with_local_recorder(&recorder, || {
             process.describe();
-            Handles::register(rules)
+            Handles::register(rules, mode)
         });
         Self {
             recorder,
@@ -213,7 +213,7 @@ impl Metrics {
 }
 
 impl Handles {
-    fn register(rules: &Rules) -> Self {
+    fn register(rules: &Rules, mode: Mode) -> Self {
         describe_counter!(
             "image_swapper_images_swapped_total",
             "Images swapped, by the source of the rule."
@@ -262,7 +262,8 @@ impl Handles {
         );
         describe_gauge!("image_swapper_build_info", "Always 1; says what runs.");
 
-        gauge!("image_swapper_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+        let version = env!("CARGO_PKG_VERSION");
+        gauge!("image_swapper_build_info", "version" => version, "mode" => mode.as_str()).set(1);
         let mut reviews = Vec::new();
         for operation in OPERATIONS {
             for result in RESULTS {

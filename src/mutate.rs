@@ -1,6 +1,8 @@
 //! Which images of a Pod are looked at in which request, and what is done to the Pod when some are
 //! swapped. Pure: a review in, a patch and a tally out.
 
+mod summary;
+
 use std::collections::{BTreeMap, HashMap};
 
 use crate::patch::Patch;
@@ -21,8 +23,19 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 pub struct Mutator {
     /// What decides about each image.
     pub rules: Rules,
+    /// Whether any Pod is changed at all.
+    pub mode: Mode,
     /// Whether the image as the user wrote it is kept in an annotation.
     pub annotate_originals: bool,
+}
+
+/// What is done about what was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Images are swapped.
+    Swap,
+    /// Nothing: it is only counted and told what would be.
+    Observe,
 }
 
 /// What a review comes to.
@@ -32,6 +45,8 @@ pub struct Outcome<'a> {
     pub patch: Patch,
     /// What was decided about each image.
     pub images: Vec<Decided<'a>>,
+    /// Whether nothing is done about it.
+    pub observed: bool,
     /// How many annotations did not fit the Pod.
     pub annotations_omitted: usize,
 }
@@ -70,7 +85,28 @@ pub struct Image<'a> {
 /// Of each annotation to touch, its new value, or none to remove it.
 type Originals<'a> = BTreeMap<String, Option<&'a str>>;
 
+impl Mode {
+    /// The name that the setting and metrics have for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Swap => "swap",
+            Self::Observe => "observe",
+        }
+    }
+}
+
 impl Mutator {
+    /// One that swaps, and notes the originals.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            mode: Mode::Swap,
+            annotate_originals: true,
+        }
+    }
+
     /// Decides about every image of a review.
     #[must_use]
     pub fn decide<'a>(&self, review: &'a Review<'a>) -> Vec<Decided<'a>> {
@@ -91,20 +127,32 @@ impl Mutator {
     /// Decides about every image of a review, and builds the patch.
     ///
     /// The patch always applies to the review's object, and changes nothing but image strings and
-    /// this project's own label and annotations.
+    /// this project's own label and annotations. There is none where the mode is to observe.
     #[must_use]
     pub fn mutate<'a>(&self, review: &'a Review<'a>) -> Outcome<'a> {
-        let images = self.decide(review);
-        let mut patch = Patch::default();
+        let mut outcome = Outcome {
+            patch: Patch::default(),
+            images: self.decide(review),
+            observed: self.mode == Mode::Observe,
+            annotations_omitted: 0,
+        };
+        if !outcome.observed {
+            self.patch(review, &mut outcome);
+        }
+        outcome
+    }
+
+    fn patch(&self, review: &Review<'_>, outcome: &mut Outcome<'_>) {
+        let patch = &mut outcome.patch;
         let mut originals = Originals::new();
         let metadata = review.pod.metadata.as_ref();
         let existing = metadata.and_then(|metadata| metadata.annotations.as_ref());
         let sets = review.subject == Subject::Update && exemption(review).is_none();
 
-        for Decided { image, decision } in &images {
+        for Decided { image, decision } in &outcome.images {
             match decision {
                 Decision::Swap { target, .. } => {
-                    image.replace(&mut patch, target);
+                    image.replace(patch, target);
                     let noted = is_dns_label(image.name).then_some(image.reference);
                     originals.insert(image.annotation(), noted);
                 }
@@ -116,21 +164,15 @@ impl Mutator {
             }
         }
 
-        let mut annotations_omitted = 0;
         // In an update of the ephemeral containers the API server discards all other changes.
         if review.subject != Subject::EphemeralContainers {
             if !self.annotate_originals {
                 forget(&mut originals);
             } else if !fit(existing, &originals) {
-                annotations_omitted = forget(&mut originals);
+                outcome.annotations_omitted = forget(&mut originals);
             }
             let swapped = !patch.is_empty();
-            patch_metadata(&mut patch, swapped, metadata, &originals);
-        }
-        Outcome {
-            patch,
-            images,
-            annotations_omitted,
+            patch_metadata(patch, swapped, metadata, &originals);
         }
     }
 
@@ -148,16 +190,15 @@ impl Mutator {
 impl Outcome<'_> {
     /// Of each swapped image, the index in [`Rules::sources`] of its rule.
     pub fn swapped(&self) -> impl Iterator<Item = usize> {
-        self.images
-            .iter()
-            .filter_map(|decided| decided.decision.rule())
+        let images = self.images.iter().filter(|_| !self.observed);
+        images.filter_map(|decided| decided.decision.rule())
     }
 
     /// Of each image left alone, why.
     pub fn skipped(&self) -> impl Iterator<Item = Reason> {
-        self.images
-            .iter()
-            .filter_map(|decided| decided.decision.reason())
+        let observed = self.observed.then_some(Reason::Observed);
+        let images = self.images.iter();
+        images.filter_map(move |decided| decided.decision.reason().or(observed))
     }
 }
 

@@ -62,6 +62,8 @@ pub enum Reason {
     MirrorPod,
     /// Its Pod has the label `k8s-proxy-image-swapper: skip`.
     OptedOut,
+    /// It would be swapped, if the mode were not to observe.
+    Observed,
 }
 
 impl Decision {
@@ -144,7 +146,7 @@ enum Ignored {
 
 impl Reason {
     /// Every reason, in the order in which they are counted.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::InvalidReference,
         Self::NeverPulled,
         Self::AlreadyProxied,
@@ -155,6 +157,7 @@ impl Reason {
         Self::Unchanged,
         Self::MirrorPod,
         Self::OptedOut,
+        Self::Observed,
     ];
 
     /// The name that metrics and the command line show.
@@ -171,6 +174,7 @@ impl Reason {
             Self::Unchanged => "unchanged",
             Self::MirrorPod => "mirror_pod",
             Self::OptedOut => "opted_out",
+            Self::Observed => "observed",
         }
     }
 }

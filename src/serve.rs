@@ -31,7 +31,7 @@ const FILES_KEPT: usize = 128;
 /// # Errors
 /// What keeps it from starting, or ends it early.
 pub fn run(mut settings: Settings, dev: bool) -> Result<(), Box<dyn Error>> {
-    let metrics = Arc::new(Metrics::new(&settings.mutator.rules));
+    let metrics = Arc::new(Metrics::new(&settings.mutator.rules, settings.mutator.mode));
     let _flush = logging::init(
         settings.log,
         settings.log_format,
@@ -65,6 +65,7 @@ async fn serve(settings: Settings, metrics: Arc<Metrics>, dev: bool) -> Result<(
 
     let (phase, phases) = watch::channel(Phase::Serving);
     let admin = Admin::new(Arc::clone(&metrics), credentials.clone(), phases.clone());
+    let mode = settings.mutator.mode.as_str();
     let webhook = Webhook::new(settings.mutator, &settings.limits, Arc::clone(&metrics));
     let server = Server::new(
         webhook,
@@ -79,6 +80,7 @@ async fn serve(settings: Settings, metrics: Arc<Metrics>, dev: bool) -> Result<(
         listen_addr = %addr,
         admin_addr = %admin_listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"),
+        mode,
         "serving"
     );
     if dev {

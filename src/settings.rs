@@ -32,7 +32,7 @@ pub struct Settings {
     pub admin_addr: SocketAddr,
     /// `TLS_CERT_FILE`, `TLS_KEY_FILE` and `TLS_CLIENT_CA_FILE`
     pub tls: TlsFiles,
-    /// `PROXY_URL`, `REWRITES`, `IGNORE_IMAGES` and `ANNOTATE_ORIGINALS`
+    /// `PROXY_URL`, `REWRITES`, `IGNORE_IMAGES`, `MODE` and `ANNOTATE_ORIGINALS`
     pub mutator: Mutator,
     /// `LOG`
     pub log: LevelFilter,
@@ -99,6 +99,7 @@ struct Raw {
     proxy_url: String,
     rewrites: String,
     ignore_images: String,
+    mode: String,
     annotate_originals: String,
     listen_addr: String,
     admin_addr: String,
@@ -129,6 +130,7 @@ impl Settings {
         let mut check = Check::default();
         let raw = check.raw(vars, dev);
 
+        let mode = check.parse("MODE", &raw.mode, &kind::MODE);
         let annotate_originals =
             check.parse("ANNOTATE_ORIGINALS", &raw.annotate_originals, &kind::BOOL);
         let rules = check.rules(&raw);
@@ -174,6 +176,7 @@ impl Settings {
                 },
                 mutator: Mutator {
                     rules: rules?,
+                    mode: mode?,
                     annotate_originals: annotate_originals?,
                 },
                 log: log?,

@@ -21,6 +21,8 @@
 - name: IGNORE_IMAGES
   value: {{ join "," .ignoreImages | quote }}
 {{- end }}
+- name: MODE
+  value: {{ .mode }}
 - name: LISTEN_ADDR
   value: "[::]:{{ .ports.webhook }}"
 - name: ADMIN_ADDR

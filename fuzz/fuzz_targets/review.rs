@@ -10,14 +10,9 @@ use image_swapper::rules::Rules;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-static MUTATOR: LazyLock<Mutator> = LazyLock::new(|| Mutator {
-    rules: Rules::parse(
-        "proxy.example",
-        "docker.io={proxy}, *={proxy}/{registry}",
-        "",
-    )
-    .unwrap(),
-    annotate_originals: true,
+static MUTATOR: LazyLock<Mutator> = LazyLock::new(|| {
+    let rewrites = "docker.io={proxy}, *={proxy}/{registry}";
+    Mutator::new(Rules::parse("proxy.example", rewrites, "").unwrap())
 });
 
 fuzz_target!(|body: &[u8]| {

@@ -52,10 +52,7 @@ struct Preview<'o> {
 /// # Errors
 /// What is wrong with the input, where all before that is printed; or what writing says.
 pub fn run(rules: Rules, json: bool, files: &[OsString]) -> io::Result<bool> {
-    let mutator = Mutator {
-        rules,
-        annotate_originals: true,
-    };
+    let mutator = Mutator::new(rules);
     let mut swaps = 0;
     to_stdout(|out| {
         let mut preview = Preview {

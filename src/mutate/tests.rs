@@ -42,10 +42,7 @@ fn admit_with(mutator: &Mutator, review: &Value) -> Admitted {
 
 /// Docker Hub comes from `proxy.io`.
 fn mutator() -> Mutator {
-    Mutator {
-        rules: Rules::parse("proxy.io", "docker.io={proxy}", "registry").unwrap(),
-        annotate_originals: true,
-    }
+    Mutator::new(Rules::parse("proxy.io", "docker.io={proxy}", "registry").unwrap())
 }
 
 fn admit(review: &Value) -> Admitted {
@@ -279,6 +276,50 @@ fn unreadable_objects_are_left_alone() {
         assert_untouched(&create(&object), &[]);
         assert_untouched(&update(&object, &everywhere()), &[]);
         assert_untouched(&update(&everywhere(), &object), &[]);
+    }
+}
+
+#[test]
+fn observing_changes_nothing_and_says_what_would_be_swapped() {
+    let watcher = Mutator {
+        mode: Mode::Observe,
+        ..mutator()
+    };
+    let old = everywhere();
+    let mut new = old.clone();
+    // A stale annotation, which an update would remove.
+    new["metadata"]["annotations"][CONTAINER.to_owned() + "b"] = json!("redis:6");
+    new["spec"]["containers"][0]["image"] = json!("nginx:2");
+    new["spec"]["containers"][1]["image"] = json!("quay.io/a/b");
+    let mut debugged = old.clone();
+    let debugger = json!({"name": "debugger", "image": "busybox"});
+    debugged["spec"]["ephemeralContainers"]
+        .as_array_mut()
+        .unwrap()
+        .push(debugger);
+    let mut full = old.clone();
+    full["metadata"]["annotations"]["filler"] = json!("x".repeat(ANNOTATIONS_MAX - 11));
+    let mut skip = old.clone();
+    skip["metadata"]["labels"][LABEL] = json!("skip");
+
+    let (observed, unchanged) = (Reason::Observed, Reason::Unchanged);
+    for (review, reasons) in [
+        (create(&old), &[observed; 4][..]),
+        (create(&full), &[observed; 4]),
+        (create(&skip), &[Reason::OptedOut; 4]),
+        (update(&new, &old), &[observed, Reason::NoRule, unchanged]),
+        (
+            request("UPDATE", "ephemeralcontainers", &debugged, &old),
+            &[unchanged, observed],
+        ),
+    ] {
+        let admitted = admit_with(&watcher, &review);
+        assert!(!admitted.patched, "{admitted:?}");
+        assert_eq!((admitted.swapped, admitted.omitted), (0, 0));
+        assert_eq!(admitted.skipped, reasons);
+        // As many as would be swapped.
+        let swapped = reasons.iter().filter(|reason| **reason == observed).count();
+        assert_eq!(admit(&review).swapped, swapped);
     }
 }
 

@@ -611,6 +611,7 @@ fn names_of_the_reasons() {
             "unchanged",
             "mirror_pod",
             "opted_out",
+            "observed",
         ]
     );
 }

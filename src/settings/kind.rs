@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
+use crate::mutate::Mode;
 
 /// What a value must look like, and what it becomes.
 pub(super) struct Kind<T> {
@@ -57,6 +58,14 @@ pub(super) const LOG_FORMAT: Kind<LogFormat> = Kind {
     parse: |text| match text {
         "json" => Some(LogFormat::Json),
         "text" => Some(LogFormat::Text),
+        _ => None,
+    },
+};
+pub(super) const MODE: Kind<Mode> = Kind {
+    expected: "swap or observe",
+    parse: |text| match text {
+        "swap" => Some(Mode::Swap),
+        "observe" => Some(Mode::Observe),
         _ => None,
     },
 };

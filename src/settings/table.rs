@@ -21,7 +21,7 @@ impl Setting {
 }
 
 /// Every setting, in the order in which `--help` and README show them.
-pub const SETTINGS: [Setting; 18] = [
+pub const SETTINGS: [Setting; 19] = [
     Setting {
         name: "PROXY_URL",
         default: None,
@@ -39,6 +39,12 @@ pub const SETTINGS: [Setting; 18] = [
         default: Some("registry"),
         dev: None,
         help: "Images, and registries or paths with a final /, that are never swapped: a list",
+    },
+    Setting {
+        name: "MODE",
+        default: Some("swap"),
+        dev: None,
+        help: "swap, or observe: decide, count and log, and change no Pod",
     },
     Setting {
         name: "ANNOTATE_ORIGINALS",

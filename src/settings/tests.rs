@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use super::*;
+use crate::mutate::Mode;
 
 const PROXY: (&str, &str) = ("PROXY_URL", "registry.example.com");
 
@@ -54,6 +55,7 @@ fn every_setting_is_consumed() {
                     Some("registry.example.com/library/registry:2"),
                 )
         }),
+        ("MODE", "observe", |it| it.mutator.mode == Mode::Observe),
         ("ANNOTATE_ORIGINALS", "false", |it| {
             !it.mutator.annotate_originals
         }),
@@ -117,6 +119,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(it.tls.cert, Path::new("/etc/webhook/tls/tls.crt"));
     assert_eq!(it.tls.key, Path::new("/etc/webhook/tls/tls.key"));
     assert_eq!(it.tls.client_ca, None);
+    assert_eq!(it.mutator.mode, Mode::Swap);
     assert!(it.mutator.annotate_originals);
     assert!(swaps(
         &it,
@@ -200,6 +203,7 @@ fn values_that_are_wrong_are_named_with_what_is_expected() {
             ],
         ),
         ("ADMIN_ADDR", address, &["[::]", "https://1.2.3.4:1"]),
+        ("MODE", kind::MODE.expected, &["Swap", "observing", "off"]),
         (
             "ANNOTATE_ORIGINALS",
             kind::BOOL.expected,
@@ -305,6 +309,7 @@ fn every_mistake_is_reported() {
         ("PROXY_URL", "registry"),
         ("REWRITES", "nginx={proxy}"),
         ("IGNORE_IMAGES", "quay.io"),
+        ("MODE", "x"),
         ("ANNOTATE_ORIGINALS", "x"),
         ("LISTEN_ADDR", "x"),
         ("ADMIN_ADDR", "x"),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, NAMESPACE, images, pod, root, until, within_deadline, words};
+use crate::support::{
+    Cluster, NAMESPACE, PROXY, images, pod, root, sum, until, within_deadline, words,
+};
 
 const CONFIGURATION: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/\
                              k8s-proxy-image-swapper-webhook";
@@ -97,6 +99,56 @@ fn in_the_network_of_the_node() {
     let cluster = Cluster::start();
     let values = root().join("chart/ci/host-network-values.yaml");
     cluster.install(&["--values", values.to_str().unwrap()]);
+}
+
+/// With `mode=observe` Pods keep their images, and are counted; with `mode=swap` they are swapped again.
+/// Under failurePolicy Fail no Pod is refused on the way.
+#[test]
+fn the_brake() {
+    let cluster = Cluster::start();
+    let values = ["webhook.failurePolicy=Fail", QUICK].join(",");
+    cluster.install(&["--set", &values]);
+    let (_, lost_before) = cluster.webhook_calls();
+    let helm = |line: &str| {
+        let line = format!("{line} --namespace {NAMESPACE}");
+        cluster.succeed("helm", &words(&line), "")
+    };
+    let create = |name: &str| {
+        let pods = "/api/v1/namespaces/default/pods";
+        cluster.api.create(pods, &pod(name, "nginx")).unwrap()
+    };
+    let upgrade = |mode: &str| {
+        let upgrade = "upgrade swapper ./chart --reuse-values --wait --timeout 90s --set mode=";
+        helm(&format!("{upgrade}{mode}"));
+        // An old replica answers until it is gone.
+        cluster.two_replicas()
+    };
+
+    let observers = upgrade("observe");
+    assert!(helm("get notes swapper").contains("OBSERVING: no Pod is changed."));
+    let observed = create("observed");
+    assert_eq!(images(&observed, "containers"), ["nginx"]);
+    assert_eq!(observed["metadata"]["labels"], Value::Null);
+    assert_eq!(observed["metadata"]["annotations"], Value::Null);
+    let counted = observers.each_ref().map(|replica| {
+        let metrics = cluster.metrics_of(replica);
+        let skipped = "image_swapper_images_skipped_total";
+        sum(&metrics, skipped, "reason=\"observed\"")
+    });
+    assert_eq!(counted.iter().sum::<f64>().to_string(), "1");
+    helm("test swapper");
+    let log = "pod-logs/image-swapper_swapper-k8s-proxy-image-swapper-test.log";
+    let tested = fs::read_to_string(cluster.dir.join(log)).unwrap();
+    assert!(
+        tested.contains("stays as it is, for mode=observe"),
+        "{tested}"
+    );
+
+    upgrade("swap");
+    let swapped = images(&create("swapped"), "containers");
+    assert_eq!(swapped, [format!("{PROXY}/library/nginx:latest")]);
+    let (_, lost) = cluster.webhook_calls();
+    assert_eq!(lost.to_string(), lost_before.to_string(), "calls were lost");
 }
 
 /// Installs with some values, tests, upgrades, rolls back and removes; nothing but Secrets of

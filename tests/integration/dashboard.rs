@@ -15,10 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 use tokio_rustls::client::TlsStream;
 
-use crate::metrics::{SETTINGS, creates, skips};
+use crate::metrics::{OBSERVING, SETTINGS, creates, skips};
 use crate::reload::Service;
 use crate::support::{
-    Authority, Client, DEADLINE, Prometheus, Series, connect, connect_with, test_file, trusting,
+    Authority, Client, DEADLINE, Program, Prometheus, Series, connect, connect_with, post,
+    test_file, trusting,
 };
 
 /// What stays at zero in the run: only as many requests at once as there are places would refuse a
@@ -122,7 +123,9 @@ fn multiplied(scrape: &str, factor: u32) -> String {
 async fn everything(service: &Service) -> Client<TlsStream<TcpStream>> {
     let roots = || service.authority.roots();
 
-    let mut reviews: Vec<Value> = Reason::ALL.into_iter().map(skips).collect();
+    let reasons = Reason::ALL.into_iter();
+    let reasons = reasons.filter(|reason| *reason != Reason::Observed);
+    let mut reviews: Vec<Value> = reasons.map(skips).collect();
     reviews.push(creates(&["busybox", "redis", "quay.io/a/b"]));
     let mut dry_run = creates(&["busybox"]);
     dry_run["request"]["dryRun"] = json!(true);
@@ -198,21 +201,31 @@ async fn every_query_returns_data_of_a_run_in_which_everything_happens() {
     settings.push(("MAX_CONNECTIONS", "8".to_owned()));
     let authority = Authority::new("a CA");
     let service = Service::start_with(authority, Authority::issue, &settings).await;
+    let observing = Authority::new("another CA");
+    let (_observer, observer, observer_admin) = Program::serve(&observing, &OBSERVING).await;
     let api_server = ApiServer::start().await;
     let targets = [
         ("image-swapper", service.admin),
+        ("observer", observer_admin),
         ("apiserver", api_server.addr),
     ];
     let prometheus = Prometheus::scraping(&targets).await;
 
     // What happens is seen only by what is scraped before and after.
     let deadline = Instant::now() + DEADLINE;
-    let both = "count(image_swapper_build_info) + count(apiserver_admission_webhook_request_total)";
-    while prometheus.query(both).await.is_empty() {
+    let all = "(count(image_swapper_build_info) == 2) \
+               + count(apiserver_admission_webhook_request_total)";
+    while prometheus.query(all).await.is_empty() {
         assert!(Instant::now() < deadline, "{}", prometheus.log());
         sleep(Duration::from_millis(50)).await;
     }
     let kept = everything(&service).await;
+    post(
+        observer,
+        observing.roots(),
+        skips(Reason::Observed).to_string(),
+    )
+    .await;
     api_server.factor.store(3, Ordering::Relaxed);
 
     let dashboard = dashboard();

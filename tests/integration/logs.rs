@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{
-    Authority, Program, command, connect, get, images, post, raw_post, recorded, review,
+    Authority, Program, command, connect, get, images, patch, post, raw_post, recorded, review,
     service_env, until,
 };
 
@@ -38,6 +38,36 @@ async fn a_review_is_one_line_at_debug() {
     assert_eq!(line["operation"], "CREATE");
     assert_eq!(line["swapped"], 2);
     assert_eq!(line["skipped"], 3);
+    let summary = line["summary"].as_str().unwrap();
+    assert!(
+        summary.contains(" becomes registry.example.com/"),
+        "{summary}"
+    );
+    assert!(summary.ends_with(", and 1 more"), "{summary}");
+}
+
+#[tokio::test]
+async fn what_would_be_swapped_is_one_line_now_and_then() {
+    let authority = Authority::new("a CA");
+    let (program, addr, _) = Program::serve(&authority, &[("MODE", "observe")]).await;
+    let started = lines(&program.stderr(), "serving");
+    assert_eq!(started[0]["mode"], "observe", "{started:?}");
+
+    // Nothing is said of what would not be.
+    let images = ["quay.io/a/b", "nginx", "nginx:2", "nginx:3"];
+    for (uid, image) in ["1", "2", "3", "4"].into_iter().zip(images) {
+        let answer = post(addr, authority.roots(), review(uid, image)).await;
+        assert_eq!(patch(&answer), [] as [Value; 0]);
+    }
+    program.logs("would become").await;
+    let observed = lines(&program.stderr(), "k8s-proxy-image-swapper: ");
+    assert_eq!(observed.len(), 1, "{observed:?}");
+    assert_eq!(observed[0]["level"], "INFO");
+    assert_eq!(
+        observed[0]["message"],
+        "k8s-proxy-image-swapper: nginx would become registry.example.com/library/nginx:latest"
+    );
+    assert_eq!(observed[0]["uid"], "2");
 }
 
 #[tokio::test]

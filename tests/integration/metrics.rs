@@ -27,6 +27,9 @@ pub(crate) const SETTINGS: [(&str, &str); 2] = [
     ("IGNORE_IMAGES", "registry"),
 ];
 
+/// With this it changes no Pod.
+pub(crate) const OBSERVING: [(&str, &str); 1] = [("MODE", "observe")];
+
 /// A scrape: the value of every series that is ours, by its name and labels.
 type Scrape = BTreeMap<String, f64>;
 
@@ -41,8 +44,14 @@ struct Service {
 
 impl Service {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts it with more settings.
+    async fn start_with(settings: &[(&str, &str)]) -> Self {
         let authority = Authority::new("a CA");
-        let (program, addr, admin) = Program::serve(&authority, &SETTINGS).await;
+        let settings = [&SETTINGS, settings].concat();
+        let (program, addr, admin) = Program::serve(&authority, &settings).await;
         Self {
             client: connect(addr, authority.roots()).await,
             addr,
@@ -166,7 +175,28 @@ async fn swapped_images_count_for_their_rule() {
     assert_eq!(service.counted(&review).await, expected);
 }
 
-/// The review of a Pod whose only image is skipped for this reason.
+#[tokio::test]
+async fn what_is_observed_is_not_counted_as_swapped() {
+    let mut service = Service::start_with(&OBSERVING).await;
+    let info = format!(
+        r#"image_swapper_build_info{{version="{}",mode="observe"}}"#,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(service.scrape().await.contains_key(&info));
+    let mut review = creates(&["busybox", "redis", "localhost/a"]);
+    let expected = [
+        one("images_skipped_total", "reason", "local_registry"),
+        ("images_skipped_total{reason=\"observed\"}".to_owned(), 2.0),
+        reviews("create", "unchanged", false),
+    ];
+    assert_eq!(service.counted(&review).await, expected);
+    review["request"]["dryRun"] = json!(true);
+    let expected = [reviews("create", "unchanged", true)];
+    assert_eq!(service.counted(&review).await, expected);
+}
+
+/// The review of a Pod whose only image is skipped for this reason; for the last, only by a program
+/// that observes.
 pub(crate) fn skips(reason: Reason) -> Value {
     let image = match reason {
         Reason::InvalidReference => "not an image",
@@ -175,7 +205,11 @@ pub(crate) fn skips(reason: Reason) -> Value {
         Reason::NoRule => "a_b.io/a",
         Reason::LocalRegistry => "localhost:5000/a",
         Reason::InvalidTarget => "nginx",
-        Reason::NeverPulled | Reason::Unchanged | Reason::MirrorPod | Reason::OptedOut => "busybox",
+        Reason::NeverPulled
+        | Reason::Unchanged
+        | Reason::MirrorPod
+        | Reason::OptedOut
+        | Reason::Observed => "busybox",
     };
     let mut review = creates(&[image]);
     let request = &mut review["request"];
@@ -203,7 +237,12 @@ pub(crate) fn skips(reason: Reason) -> Value {
 #[tokio::test]
 async fn skipped_images_count_for_their_reason() {
     let mut service = Service::start().await;
+    let mut observer = Service::start_with(&OBSERVING).await;
     for reason in Reason::ALL {
+        let service = match reason {
+            Reason::Observed => &mut observer,
+            _ => &mut service,
+        };
         let review = skips(reason);
         let operation = match review["request"]["operation"].as_str() {
             Some("UPDATE") => "update",

@@ -13,7 +13,7 @@ use std::{env, fs, thread};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image_swapper::mutate::Mutator;
+use image_swapper::mutate::{Mode, Mutator};
 use image_swapper::review::Review;
 use image_swapper::rules::{Reason, Rules};
 use serde_json::{Value, json};
@@ -121,10 +121,7 @@ fn text<'v>(value: &'v Value, field: &str) -> &'v str {
 fn recorded_reviews() {
     let rewrites = "docker.io={proxy}, *={proxy}/{registry}";
     let ignore = "registry, mcr.microsoft.com/";
-    let mutator = Mutator {
-        rules: Rules::parse("registry.example.com", rewrites, ignore).unwrap(),
-        annotate_originals: true,
-    };
+    let mutator = Mutator::new(Rules::parse("registry.example.com", rewrites, ignore).unwrap());
     let reviews = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reviews");
     let mut names = Vec::new();
     for entry in fs::read_dir(&reviews).unwrap() {
@@ -169,18 +166,29 @@ fn generated_reviews() {
     let count = number("MUTATE_COUNT").unwrap_or(COUNT);
     let sources = "docker.io={proxy}, quay.io/prometheus=mirror.example:5000/prom";
     let any = format!("{sources}, *={{proxy}}/x/{{registry}}");
-    let mutators = [(sources, true), (&any, true), (&any, false)].map(|(rewrites, annotate)| {
+    let mutator = |rewrites| {
         let ignore = "registry, quay.io/ignored/";
-        Mutator {
-            rules: Rules::parse("proxy.example/cache", rewrites, ignore).unwrap(),
-            annotate_originals: annotate,
-        }
-    });
+        Mutator::new(Rules::parse("proxy.example/cache", rewrites, ignore).unwrap())
+    };
+    let without_annotations = Mutator {
+        annotate_originals: false,
+        ..mutator(&any)
+    };
+    let observer = Mutator {
+        mode: Mode::Observe,
+        ..mutator(&any)
+    };
+    let mutators = [
+        mutator(sources),
+        mutator(&any),
+        without_annotations,
+        observer,
+    ];
     let start = Instant::now();
     let mut tally = Tally::default();
     for seed in first..first + count {
         let mut random = Random::new(seed);
-        let mutator = &mutators[[0, 1, 1, 1, 2][random.below(5)]];
+        let mutator = &mutators[[0, 1, 1, 1, 2, 3][random.below(6)]];
         check_one(mutator, seed, &mut random, &mut tally);
     }
 

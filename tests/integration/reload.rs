@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use image_swapper::metrics::Metrics;
+use image_swapper::mutate::Mode;
 use image_swapper::rules::Rules;
 use image_swapper::settings::TlsFiles;
 use image_swapper::tls::watch::Reloader;
@@ -294,7 +295,7 @@ async fn a_directory_that_is_replaced_is_found_by_the_timer() {
         client_ca: None,
     };
     let rules = Rules::parse("registry.example.com", "docker.io={proxy}", "").unwrap();
-    let metrics = Arc::new(Metrics::new(&rules));
+    let metrics = Arc::new(Metrics::new(&rules, Mode::Swap));
     let period = Duration::from_millis(200);
     let (reloader, mut credentials) = Reloader::start(files, period, metrics).unwrap();
     tokio::spawn(reloader.run());

@@ -20,10 +20,13 @@ spec:
             - ALL
 {{- end }}
 
-{{/* What its image becomes, where that is known without the program: below docker.io, with the default rewrites. */}}
+{{/* What its image becomes, where that is known without the program: none is changed, or below docker.io with the default
+rewrites. */}}
 {{- define "k8s-proxy-image-swapper.expectedImage" -}}
 {{- $isDefault := and (kindIs "invalid" .Values.rewrites) (regexMatch `^docker\.io/[^/:@]+/[^:@]+[:@].+$` .Values.test.podImage) -}}
-{{- if .Values.test.expectedImage -}}
+{{- if eq .Values.mode "observe" -}}
+{{ .Values.test.podImage }}
+{{- else if .Values.test.expectedImage -}}
 {{ .Values.test.expectedImage }}
 {{- else if $isDefault -}}
 {{ .Values.proxyUrl | trimPrefix "https://" | trimSuffix "/" }}/{{ .Values.test.podImage | trimPrefix "docker.io/" }}

@@ -224,10 +224,7 @@ fn files_one_after_the_other() {
 /// What the server would patch and what `preview` says are the same, of every recorded review.
 #[test]
 fn reviews_are_decided_as_the_server_does() {
-    let mutator = Mutator {
-        rules: Rules::parse(ENV[0].1, "docker.io={proxy}", "registry").unwrap(),
-        annotate_originals: true,
-    };
+    let mutator = Mutator::new(Rules::parse(ENV[0].1, "docker.io={proxy}", "registry").unwrap());
     let mut swaps = 0;
     for file in fs::read_dir(test_file("reviews")).unwrap() {
         let file = file.unwrap().path();

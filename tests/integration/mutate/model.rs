@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use image_swapper::mutate::Mutator;
+use image_swapper::mutate::{Mode, Mutator};
 use image_swapper::rules::{Decision, Reason};
 use serde_json::{Map, Value, json};
 
@@ -69,6 +69,9 @@ pub(crate) fn expected(mutator: &Mutator, review: &Value) -> Expected {
             None => mutator.rules.decide(&image.reference, image.never),
         };
         match decision {
+            Decision::Swap { .. } if mutator.mode == Mode::Observe => {
+                expected.skipped.push(Reason::Observed);
+            }
             Decision::Swap { target, .. } => {
                 expected.swapped += 1;
                 *expected.pod.pointer_mut(&image.pointer).unwrap() = json!(target);
@@ -91,7 +94,7 @@ pub(crate) fn expected(mutator: &Mutator, review: &Value) -> Expected {
             }
         }
     }
-    if operation.1.is_empty() {
+    if operation.1.is_empty() && mutator.mode == Mode::Swap {
         mark(mutator, &mut expected, noted, stale);
     }
     expected

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use image_swapper::http::Webhook;
 use image_swapper::metrics::Metrics;
-use image_swapper::mutate::Mutator;
+use image_swapper::mutate::{Mode, Mutator};
 use image_swapper::rules::Rules;
 use image_swapper::server::{Server, Timeouts, bind};
 use image_swapper::settings::{Limits, TlsFiles};
@@ -66,11 +66,8 @@ impl Setup {
     pub(crate) fn start_with(self, authority: Authority, files: &TlsFiles) -> TestServer {
         let rules = Rules::parse("registry.example.com", "docker.io={proxy}", "registry");
         let rules = rules.unwrap();
-        let metrics = Arc::new(Metrics::new(&rules));
-        let mutator = Mutator {
-            rules,
-            annotate_originals: true,
-        };
+        let metrics = Arc::new(Metrics::new(&rules, Mode::Swap));
+        let mutator = Mutator::new(rules);
         let credentials = Credentials::load(files).unwrap();
         let (credentials_sender, credentials) = watch::channel(Arc::new(credentials));
         let (phase, phases) = watch::channel(Phase::Serving);
