@@ -132,6 +132,8 @@ fn answer(mutator: &Mutator, body: &[u8]) {
     let Ok(review) = Review::read(black_box(body)) else {
         panic!("not a review");
     };
-    let patch = mutator.mutate(&review).patch.into_json();
-    black_box(review.answer(Some(&patch)));
+    let outcome = mutator.mutate(&review);
+    let warning = mutator.warning(&review, &outcome);
+    let patch = outcome.patch.into_json();
+    black_box(review.answer(Some(&patch), warning.as_deref()));
 }

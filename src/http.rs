@@ -99,7 +99,8 @@ impl Webhook {
         let mut outcome = self.mutator.mutate(&review);
         let patch = std::mem::take(&mut outcome.patch);
         let patch = (!patch.is_empty()).then(|| patch.into_json());
-        let answer = review.answer(patch.as_deref());
+        let warning = self.mutator.warning(&review, &outcome);
+        let answer = review.answer(patch.as_deref(), warning.as_deref());
         self.metrics
             .review(&review, &outcome, patch.is_some(), start.elapsed());
         self.log(&review, &outcome);

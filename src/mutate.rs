@@ -14,6 +14,9 @@ use crate::rules::{Decision, Reason, Rules};
 /// The value of [`LABEL`] on a Pod of which an image was swapped.
 const PATCHED: &str = "patched-image";
 
+/// What the names of service accounts, nodes and components of Kubernetes begin with.
+const SYSTEM: &str = "system:";
+
 /// The bytes that the annotations of an object may have in all, keys and values: one more, and the
 /// API server refuses the Pod (`TotalAnnotationSizeLimitB` in its `apimachinery`).
 const ANNOTATIONS_MAX: usize = 256 * 1024;
@@ -27,6 +30,8 @@ pub struct Mutator {
     pub mode: Mode,
     /// Whether the image as the user wrote it is kept in an annotation.
     pub annotate_originals: bool,
+    /// Whether people are told what is swapped.
+    pub warn: bool,
 }
 
 /// What is done about what was decided.
@@ -97,13 +102,14 @@ impl Mode {
 }
 
 impl Mutator {
-    /// One that swaps, and notes the originals.
+    /// One that swaps, notes the originals, and tells nobody.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
             mode: Mode::Swap,
             annotate_originals: true,
+            warn: false,
         }
     }
 
@@ -140,6 +146,16 @@ impl Mutator {
             self.patch(review, &mut outcome);
         }
         outcome
+    }
+
+    /// What to tell whoever asks, if it is a person: a controller would log it each time.
+    #[must_use]
+    pub fn warning(&self, review: &Review<'_>, outcome: &Outcome<'_>) -> Option<String> {
+        if self.warn && !review.user.starts_with(SYSTEM) {
+            outcome.summary()
+        } else {
+            None
+        }
     }
 
     fn patch(&self, review: &Review<'_>, outcome: &mut Outcome<'_>) {

@@ -32,6 +32,8 @@ pub struct Review<'a> {
     pub(crate) subject: Subject,
     /// Whether nothing will be stored.
     pub(crate) dry_run: bool,
+    /// The name of whoever asks for it.
+    pub(crate) user: Text<'a>,
     /// The object's namespace.
     pub(crate) namespace: Text<'a>,
     /// The object's name, or what the API server will make one of.
@@ -90,8 +92,14 @@ objects! {
         namespace: Text<'a> = "namespace",
         operation: Text<'a> = "operation",
         dry_run: bool = "dryRun",
+        user_info: UserInfo<'a> = "userInfo",
         object: O = "object",
         old_object: O = "oldObject",
+    }
+
+    /// Who asks.
+    struct UserInfo<'a> {
+        username: Text<'a> = "username",
     }
 
     /// The kind of the object, as it stands in a URL.
@@ -159,6 +167,7 @@ impl<'a> Review<'a> {
             operation: request.operation,
             subject,
             dry_run: request.dry_run,
+            user: request.user_info.username,
             namespace: request.namespace,
             pod: pod_or_other,
             old_pod: pod(request.old_object),
@@ -167,9 +176,9 @@ impl<'a> Review<'a> {
     }
 
     /// The AdmissionReview that allows the object, changed by `patch`, a JSON Patch, if there is
-    /// one.
+    /// one, and tells whoever asks of `warning`.
     #[must_use]
-    pub fn answer(&self, patch: Option<&str>) -> String {
+    pub fn answer(&self, patch: Option<&str>, warning: Option<&str>) -> String {
         let mut answer =
             String::with_capacity(256 + patch.map_or(0, |patch| patch.len().div_ceil(3) * 4));
         answer.push_str("{\"kind\":\"AdmissionReview\",\"apiVersion\":");
@@ -181,6 +190,11 @@ impl<'a> Review<'a> {
             answer.push_str(",\"patchType\":\"JSONPatch\",\"patch\":\"");
             STANDARD.encode_string(patch, &mut answer);
             answer.push('"');
+        }
+        if let Some(warning) = warning {
+            answer.push_str(",\"warnings\":[");
+            json::push_string(&mut answer, warning);
+            answer.push(']');
         }
         answer.push_str("}}");
         answer

@@ -32,7 +32,7 @@ pub struct Settings {
     pub admin_addr: SocketAddr,
     /// `TLS_CERT_FILE`, `TLS_KEY_FILE` and `TLS_CLIENT_CA_FILE`
     pub tls: TlsFiles,
-    /// `PROXY_URL`, `REWRITES`, `IGNORE_IMAGES`, `MODE` and `ANNOTATE_ORIGINALS`
+    /// `PROXY_URL`, `REWRITES`, `IGNORE_IMAGES`, `MODE`, `ANNOTATE_ORIGINALS` and `WARN`
     pub mutator: Mutator,
     /// `LOG`
     pub log: LevelFilter,
@@ -101,6 +101,7 @@ struct Raw {
     ignore_images: String,
     mode: String,
     annotate_originals: String,
+    warn: String,
     listen_addr: String,
     admin_addr: String,
     tls_cert_file: String,
@@ -133,6 +134,7 @@ impl Settings {
         let mode = check.parse("MODE", &raw.mode, &kind::MODE);
         let annotate_originals =
             check.parse("ANNOTATE_ORIGINALS", &raw.annotate_originals, &kind::BOOL);
+        let warn = check.parse("WARN", &raw.warn, &kind::BOOL);
         let rules = check.rules(&raw);
         let listen_addr = check.parse("LISTEN_ADDR", &raw.listen_addr, &kind::ADDRESS);
         let admin_addr = check.parse("ADMIN_ADDR", &raw.admin_addr, &kind::ADDRESS);
@@ -178,6 +180,7 @@ impl Settings {
                     rules: rules?,
                     mode: mode?,
                     annotate_originals: annotate_originals?,
+                    warn: warn?,
                 },
                 log: log?,
                 log_format: log_format?,

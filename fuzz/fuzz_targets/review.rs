@@ -12,15 +12,22 @@ use serde_json::Value;
 
 static MUTATOR: LazyLock<Mutator> = LazyLock::new(|| {
     let rewrites = "docker.io={proxy}, *={proxy}/{registry}";
-    Mutator::new(Rules::parse("proxy.example", rewrites, "").unwrap())
+    Mutator {
+        warn: true,
+        ..Mutator::new(Rules::parse("proxy.example", rewrites, "").unwrap())
+    }
 });
 
 fuzz_target!(|body: &[u8]| {
     let Ok(review) = Review::read(body) else {
         return;
     };
-    let patch = MUTATOR.mutate(&review).patch;
-    serde_json::from_str::<Value>(&review.answer(Some("[]"))).unwrap();
+    let outcome = MUTATOR.mutate(&review);
+    let warning = MUTATOR.warning(&review, &outcome);
+    assert!(warning.as_ref().is_none_or(|warning| warning.len() <= 256));
+    let answer = review.answer(Some("[]"), warning.as_deref());
+    serde_json::from_str::<Value>(&answer).unwrap();
+    let patch = outcome.patch;
     if patch.is_empty() {
         return;
     }

@@ -324,6 +324,49 @@ fn observing_changes_nothing_and_says_what_would_be_swapped() {
 }
 
 #[test]
+fn people_alone_are_told() {
+    let told = |mutator: &Mutator, user: &Value, image: &str| {
+        let mut review = create(&pod(&json!({}), image));
+        review["request"]["userInfo"] = user.clone();
+        let body = review.to_string();
+        let review = Review::read(body.as_bytes()).unwrap();
+        let outcome = mutator.mutate(&review);
+        mutator.warning(&review, &outcome).is_some()
+    };
+    let mutator = Mutator {
+        warn: true,
+        ..mutator()
+    };
+    for (name, expected) in [
+        ("alice", true),
+        ("kubernetes-admin", true),
+        ("oidc:alice@example.com", true),
+        ("System:admin", true),
+        ("a system:b", true),
+        ("", true),
+        ("system:admin", false),
+        ("system:anonymous", false),
+        ("system:node:worker-1", false),
+        ("system:kube-controller-manager", false),
+        (
+            "system:serviceaccount:argocd:argocd-application-controller",
+            false,
+        ),
+    ] {
+        let user = json!({"username": name});
+        assert_eq!(told(&mutator, &user, "nginx"), expected, "{name}");
+        assert!(!told(&mutator, &user, "quay.io/a/b"), "{name}");
+    }
+    assert!(told(&mutator, &Value::Null, "nginx"));
+
+    let silent = Mutator {
+        warn: false,
+        ..mutator
+    };
+    assert!(!told(&silent, &json!({"username": "alice"}), "nginx"));
+}
+
+#[test]
 fn pull_policy_never() {
     let mut pod = everywhere();
     pod["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");

@@ -76,6 +76,7 @@ fn reads_every_field() {
     let mut review = create(&object);
     review["request"]["namespace"] = json!("ns");
     review["request"]["dryRun"] = json!(true);
+    review["request"]["userInfo"] = json!({"username": "alice", "groups": ["a"], "extra": {}});
     review["request"]["oldObject"] = json!({"spec": {"containers": image("o")}});
     let body = review.to_string();
     let review = Review::read(body.as_bytes()).unwrap();
@@ -86,6 +87,7 @@ fn reads_every_field() {
     assert_eq!(&*review.namespace, "ns");
     assert_eq!(&*review.name, "web-");
     assert!(review.dry_run && review.unreadable.is_none());
+    assert_eq!(&*review.user, "alice");
     let metadata = review.pod.metadata.unwrap();
     assert_eq!(metadata.labels.unwrap().ours.as_deref(), Some(SKIP));
     let annotations = metadata.annotations.unwrap();
@@ -346,7 +348,7 @@ fn answers() {
             let body = with(review, "/apiVersion", json!(version)).to_string();
             let review = Review::read(body.as_bytes()).unwrap();
 
-            let answer: Value = serde_json::from_str(&review.answer(None)).unwrap();
+            let answer: Value = serde_json::from_str(&review.answer(None, None)).unwrap();
             let response = json!({"uid": uid, "allowed": true});
             assert_eq!(
                 answer,
@@ -354,7 +356,8 @@ fn answers() {
             );
 
             for patch in ["[]", "[1]", "[\"\u{e9}\u{1f600}\u{fffd}\"]"] {
-                let answer: Value = serde_json::from_str(&review.answer(Some(patch))).unwrap();
+                let answer: Value =
+                    serde_json::from_str(&review.answer(Some(patch), None)).unwrap();
                 let response = &answer["response"];
                 assert_eq!(response["uid"], uid);
                 assert_eq!(response["allowed"], true);
@@ -364,6 +367,16 @@ fn answers() {
                     .unwrap();
                 assert_eq!(decoded, patch.as_bytes());
                 assert_eq!(response.as_object().unwrap().len(), 4);
+            }
+
+            for warning in ["a becomes b", "quote \" backslash \\ control \u{1}\n", "é"] {
+                for (patch, members) in [(None, 3), (Some("[]"), 5)] {
+                    let answer = review.answer(patch, Some(warning));
+                    let answer: Value = serde_json::from_str(&answer).unwrap();
+                    let response = answer["response"].as_object().unwrap();
+                    assert_eq!(response["warnings"], json!([warning]));
+                    assert_eq!(response.len(), members);
+                }
             }
         }
     }

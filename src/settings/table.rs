@@ -21,7 +21,7 @@ impl Setting {
 }
 
 /// Every setting, in the order in which `--help` and README show them.
-pub const SETTINGS: [Setting; 19] = [
+pub const SETTINGS: [Setting; 20] = [
     Setting {
         name: "PROXY_URL",
         default: None,
@@ -51,6 +51,12 @@ pub const SETTINGS: [Setting; 19] = [
         default: Some("true"),
         dev: None,
         help: "Whether a Pod's annotations keep its images as they were written",
+    },
+    Setting {
+        name: "WARN",
+        default: Some("false"),
+        dev: None,
+        help: "Whether kubectl tells people what was swapped, or would be",
     },
     Setting {
         name: "LISTEN_ADDR",

@@ -59,6 +59,7 @@ fn every_setting_is_consumed() {
         ("ANNOTATE_ORIGINALS", "false", |it| {
             !it.mutator.annotate_originals
         }),
+        ("WARN", "true", |it| it.mutator.warn),
         ("LISTEN_ADDR", "[::1]:1", |it| {
             it.listen_addr == "[::1]:1".parse().unwrap()
         }),
@@ -120,7 +121,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(it.tls.key, Path::new("/etc/webhook/tls/tls.key"));
     assert_eq!(it.tls.client_ca, None);
     assert_eq!(it.mutator.mode, Mode::Swap);
-    assert!(it.mutator.annotate_originals);
+    assert!(it.mutator.annotate_originals && !it.mutator.warn);
     assert!(swaps(
         &it,
         "nginx:1",
@@ -209,6 +210,7 @@ fn values_that_are_wrong_are_named_with_what_is_expected() {
             kind::BOOL.expected,
             &["yes", "True", "1"],
         ),
+        ("WARN", kind::BOOL.expected, &["always", "TRUE"]),
         (
             "LOG",
             kind::LEVEL.expected,
@@ -311,6 +313,7 @@ fn every_mistake_is_reported() {
         ("IGNORE_IMAGES", "quay.io"),
         ("MODE", "x"),
         ("ANNOTATE_ORIGINALS", "x"),
+        ("WARN", "x"),
         ("LISTEN_ADDR", "x"),
         ("ADMIN_ADDR", "x"),
         ("LOG", "x"),

@@ -11,6 +11,7 @@ mod preview;
 mod same;
 mod sidecar;
 mod update;
+mod warned;
 
 use std::sync::OnceLock;
 
@@ -85,6 +86,9 @@ rows! {
         opting_in
         opting_out
         stale_annotation;
+    warned:
+        people
+        programs;
 }
 
 fn run(shared: &OnceLock<Shared>, arguments: &[&str], row: fn(&Cluster)) {
@@ -95,7 +99,7 @@ fn run(shared: &OnceLock<Shared>, arguments: &[&str], row: fn(&Cluster)) {
         let excluded = format!("excludedNamespaces={{{EXCLUDED}}}");
         cluster.install(&[
             "--set",
-            "webhook.failurePolicy=Fail",
+            "webhook.failurePolicy=Fail,settings.WARN=true",
             "--set",
             &excluded,
             "--set-json",

@@ -8,7 +8,7 @@ mod tools;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -113,6 +113,26 @@ impl Cluster {
         args: &[S],
         input: &str,
     ) -> Result<String, String> {
+        let output = self.output(program, args, input);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stdout) + &text(&output.stderr))
+        }
+    }
+
+    /// Runs kubectl, which must succeed, and returns the warnings that it prints.
+    pub(crate) fn warnings(&self, line: &str, input: &str) -> Vec<String> {
+        let output = self.output("kubectl", &words(line), input);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "kubectl {line}: {errors}");
+        let warnings = errors.lines();
+        let warnings = warnings.filter_map(|line| line.strip_prefix("Warning: "));
+        warnings.map(str::to_owned).collect()
+    }
+
+    fn output<S: AsRef<OsStr>>(&self, program: &str, args: &[S], input: &str) -> Output {
         let mut child = Command::new(tools().join(program))
             .args(args)
             .current_dir(root())
@@ -130,12 +150,7 @@ impl Cluster {
         let writing = thread::spawn(move || stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output().unwrap();
         let _ = writing.join().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() {
-            Ok(text(&output.stdout))
-        } else {
-            Err(text(&output.stdout) + &text(&output.stderr))
-        }
+        output
     }
 
     /// Installs the chart as README says, with more arguments for helm, and waits until Pods are swapped.

@@ -50,3 +50,5 @@ mod steady;
 mod support;
 /// TLS, its files included.
 mod tls;
+/// What people are told.
+mod warnings;

@@ -39,6 +39,7 @@ struct Answer {
     swapped: usize,
     skipped: Vec<Reason>,
     omitted: usize,
+    warning: Option<String>,
     /// The operations of the patch; empty if there is none.
     patch: Value,
     /// The Pod with the patch applied.
@@ -80,7 +81,9 @@ fn answer(mutator: &Mutator, body: &str) -> Answer {
     let mut outcome = mutator.mutate(&review);
     let patch = std::mem::take(&mut outcome.patch);
     let patch = (!patch.is_empty()).then(|| patch.into_json());
-    let answer: Value = serde_json::from_str(&review.answer(patch.as_deref())).unwrap();
+    let warning = mutator.warning(&review, &outcome);
+    let answer = review.answer(patch.as_deref(), warning.as_deref());
+    let answer: Value = serde_json::from_str(&answer).unwrap();
 
     let mut expected = json!({
         "kind": "AdmissionReview",
@@ -96,11 +99,15 @@ fn answer(mutator: &Mutator, body: &str) -> Answer {
         let patch: json_patch::Patch = serde_json::from_str(&patch).unwrap();
         json_patch::patch(&mut pod, &patch).unwrap();
     }
+    if let Some(warning) = &warning {
+        expected["response"]["warnings"] = json!([warning]);
+    }
     assert_eq!(answer, expected);
     Answer {
         swapped: outcome.swapped().count(),
         skipped: outcome.skipped().collect(),
         omitted: outcome.annotations_omitted,
+        warning,
         patch: operations,
         pod,
     }
@@ -170,20 +177,20 @@ fn generated_reviews() {
         let ignore = "registry, quay.io/ignored/";
         Mutator::new(Rules::parse("proxy.example/cache", rewrites, ignore).unwrap())
     };
+    let telling = Mutator {
+        warn: true,
+        ..mutator(&any)
+    };
     let without_annotations = Mutator {
         annotate_originals: false,
         ..mutator(&any)
     };
     let observer = Mutator {
         mode: Mode::Observe,
+        warn: true,
         ..mutator(&any)
     };
-    let mutators = [
-        mutator(sources),
-        mutator(&any),
-        without_annotations,
-        observer,
-    ];
+    let mutators = [mutator(sources), telling, without_annotations, observer];
     let start = Instant::now();
     let mut tally = Tally::default();
     for seed in first..first + count {
@@ -221,6 +228,10 @@ fn check_one(mutator: &Mutator, seed: u64, random: &mut Random, tally: &mut Tall
         assert_eq!(answer.skipped, expected.skipped);
         assert_eq!(answer.swapped, expected.swapped);
         assert_eq!(answer.omitted, expected.omitted);
+        let user = text(&request["userInfo"], "username");
+        let told = mutator.warn && !user.starts_with("system:");
+        let swaps = expected.swaps.iter().filter(|_| told);
+        assert_warning(answer.warning.as_deref(), mutator.mode, swaps, tally);
 
         // Two containers of one name share an annotation, which fits only one of them.
         if operation != "UPDATE" || has_unique_names(object) {
@@ -255,6 +266,43 @@ fn check_one(mutator: &Mutator, seed: u64, random: &mut Random, tally: &mut Tall
         };
         tally.count("patch operation", [text(step, "op"), value]);
     }
+}
+
+/// Fails unless `warning` is what an API server passes on whole, and says what is swapped.
+fn assert_warning<'s>(
+    warning: Option<&str>,
+    mode: Mode,
+    swaps: impl Iterator<Item = &'s (String, String)>,
+    tally: &mut Tally,
+) {
+    let swaps: Vec<_> = swaps.collect();
+    let [(image, target), rest @ ..] = &swaps[..] else {
+        assert_eq!(warning, None);
+        return;
+    };
+    let becomes = match mode {
+        Mode::Swap => "becomes",
+        Mode::Observe => "would become",
+    };
+    let whole = format!("k8s-proxy-image-swapper: {image} {becomes} {target}");
+    let end = match rest.len() {
+        0 => String::new(),
+        count => format!(", and {count} more"),
+    };
+    let warning = warning.unwrap();
+    assert!(!warning.contains(char::is_control), "{warning:?}");
+    let (length, fits) = (warning.chars().count(), whole.len() + end.len() <= 256);
+    if fits {
+        assert_eq!(warning, whole + &end);
+    } else {
+        let begins = warning.strip_suffix(&format!("...{end}"));
+        assert!(
+            begins.is_some_and(|begins| whole.starts_with(begins)),
+            "{warning}"
+        );
+        assert_eq!(length, 256, "{warning}");
+    }
+    tally.count("warning", [if fits { "whole" } else { "cut" }]);
 }
 
 fn assert_everything_occurred(tally: &Tally) {
@@ -299,12 +347,17 @@ fn assert_everything_occurred(tally: &Tally) {
         keys.extend(["key", "value"].map(|place| format!("escape in {place} {form}")));
     }
     keys.extend(["damaged true", "a key twice true"].map(str::to_owned));
+    keys.push("warning whole".to_owned());
     for key in keys {
         let occurred = tally.0.get(&key).copied().unwrap_or_default();
         assert!(occurred >= OCCURRENCES, "{key}: {occurred}");
     }
-    // Rarer: their Pods are large, and slow.
-    for key in ["annotations that do not fit", "annotations that just fit"] {
+    // Rarer: their Pods are large, and slow, or their first image is long.
+    for key in [
+        "annotations that do not fit",
+        "annotations that just fit",
+        "warning cut",
+    ] {
         let occurred = tally.0.get(key).copied().unwrap_or_default();
         assert!(occurred >= OCCURRENCES / 20, "{key}: {occurred}");
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::random::Random;
 
 /// Under the rules of the property test: images of every fate.
-const IMAGES: [&str; 46] = [
+const IMAGES: [&str; 47] = [
     "nginx",
     "nginx:1.27",
     "redis:7",
@@ -15,6 +15,7 @@ const IMAGES: [&str; 46] = [
     "index.docker.io/library/redis:7@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "docker.io/nginx",
     "acme/team/web:1",
+    "acme/WIDE:1",
     "quay.io/prometheus/node-exporter:v1",
     "quay.io/acme/lib",
     "ghcr.io/acme/web:2",
@@ -148,6 +149,19 @@ impl Generator<'_> {
         } else if self.random.chance(50) {
             request["subResource"] = self.random.pick(&[&json!(""), &json!(null)]).clone();
         }
+        let users = [
+            "alice",
+            "systemic",
+            "é\"\n",
+            "system:admin",
+            "system:serviceaccount:a:b",
+        ];
+        match self.random.below(20) {
+            0 => {}
+            1 => request["userInfo"] = json!(null),
+            2 => request["userInfo"] = json!({"groups": ["system:masters"]}),
+            _ => request["userInfo"] = json!({"username": self.random.pick(&users)}),
+        }
         self.clutter(&mut request);
         let version = self
             .random
@@ -233,6 +247,7 @@ impl Generator<'_> {
         let image = self
             .random
             .pick(&IMAGES)
+            .replace("WIDE", &"w".repeat(120))
             .replace("LONG", "long/".repeat(50).trim_end_matches('/'));
         match self.mutator.rules.decide(&image, false) {
             Decision::Swap { target, .. } if self.random.chance(10) => target,

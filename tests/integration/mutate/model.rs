@@ -14,6 +14,8 @@ const LIMIT: usize = 262_144;
 pub(crate) struct Expected {
     pub(crate) pod: Value,
     pub(crate) swapped: usize,
+    /// What is swapped for what, or would be.
+    pub(crate) swaps: Vec<(String, String)>,
     pub(crate) skipped: Vec<Reason>,
     pub(crate) omitted: usize,
 }
@@ -35,6 +37,7 @@ pub(crate) fn expected(mutator: &Mutator, review: &Value) -> Expected {
     let mut expected = Expected {
         pod: object.clone(),
         swapped: 0,
+        swaps: Vec::new(),
         skipped: Vec::new(),
         omitted: 0,
     };
@@ -68,6 +71,10 @@ pub(crate) fn expected(mutator: &Mutator, review: &Value) -> Expected {
             Some(reason) => Decision::Skip(reason),
             None => mutator.rules.decide(&image.reference, image.never),
         };
+        if let Decision::Swap { target, .. } = &decision {
+            let swap = (image.reference.clone(), target.clone());
+            expected.swaps.push(swap);
+        }
         match decision {
             Decision::Swap { .. } if mutator.mode == Mode::Observe => {
                 expected.skipped.push(Reason::Observed);
