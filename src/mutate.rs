@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::patch::Patch;
 use crate::review::{
-    Annotations, Container, LABEL, Metadata, ORIGINAL_IMAGE, ORIGINAL_VOLUME, Review, SKIP, Subject,
+    Annotations, Container, LABEL, Metadata, Named, ORIGINAL_IMAGE, ORIGINAL_VOLUME, Review, SKIP,
+    Subject,
 };
 use crate::rules::{Decision, Reason, Rules};
 
@@ -32,6 +33,8 @@ pub struct Mutator {
     pub annotate_originals: bool,
     /// Whether people are told what is swapped.
     pub warn: bool,
+    /// The name of the Secret to pull swapped images with.
+    pub pull_secret: Option<String>,
 }
 
 /// What is done about what was decided.
@@ -110,6 +113,7 @@ impl Mutator {
             mode: Mode::Swap,
             annotate_originals: true,
             warn: false,
+            pull_secret: None,
         }
     }
 
@@ -132,8 +136,8 @@ impl Mutator {
 
     /// Decides about every image of a review, and builds the patch.
     ///
-    /// The patch always applies to the review's object, and changes nothing but image strings and
-    /// this project's own label and annotations. There is none where the mode is to observe.
+    /// The patch always applies to the review's object, and changes nothing but image strings, this
+    /// project's own label and annotations, and of a new Pod the list of pull secrets. There is none where the mode is to observe.
     #[must_use]
     pub fn mutate<'a>(&self, review: &'a Review<'a>) -> Outcome<'a> {
         let mut outcome = Outcome {
@@ -189,7 +193,27 @@ impl Mutator {
             }
             let swapped = !patch.is_empty();
             patch_metadata(patch, swapped, metadata, &originals);
+            // In an update the API server forbids it.
+            if swapped && review.subject == Subject::Create {
+                self.patch_pull_secrets(patch, &review.pod.spec.image_pull_secrets);
+            }
         }
+    }
+
+    /// Adds the pull secret to the list, unless it is there already.
+    fn patch_pull_secrets(&self, patch: &mut Patch, existing: &[Named<'_>]) {
+        let Some(name) = self.pull_secret.as_deref() else {
+            return;
+        };
+        if existing.iter().any(|secret| &*secret.name == name) {
+            return;
+        }
+        let end = ["spec", "imagePullSecrets", "-"];
+        // It may as well be missing, or null.
+        if existing.is_empty() {
+            patch.add_list(&end[..2]);
+        }
+        patch.add_object(&end, [("name", name)]);
     }
 
     /// Whether the image has an annotation that is not how it was written. One that is may stand
@@ -393,11 +417,20 @@ fn patch_metadata(
 /// Whether `name` is what the API server accepts as the name of a container or volume (RFC 1123),
 /// and so can end the key of an annotation.
 fn is_dns_label(name: &str) -> bool {
+    name.len() <= 63 && is_dns(name)
+}
+
+/// Whether `name` is what the API server accepts as the name of a Secret (RFC 1123).
+pub(crate) fn is_dns_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dns)
+}
+
+fn is_dns(label: &str) -> bool {
     let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(valid)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+    !label.is_empty()
+        && label.bytes().all(valid)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! A JSON Patch (RFC 6902), written by hand: strings, and objects of strings, are all it sets.
+//! A JSON Patch (RFC 6902), written by hand: strings, objects of strings and empty lists are all it
+//! sets.
 
 use crate::json;
 
@@ -61,6 +62,12 @@ impl Patch {
             }
             text.push('}');
         });
+    }
+
+    /// Sets what is at `path`, of which all but the last component must exist, to an empty list.
+    pub fn add_list(&mut self, path: &[&str]) {
+        self.begin("add", path);
+        self.text.push_str(",\"value\":[]}");
     }
 
     /// Removes what is at `path`, which must exist.

@@ -32,7 +32,8 @@ pub struct Settings {
     pub admin_addr: SocketAddr,
     /// `TLS_CERT_FILE`, `TLS_KEY_FILE` and `TLS_CLIENT_CA_FILE`
     pub tls: TlsFiles,
-    /// `PROXY_URL`, `REWRITES`, `IGNORE_IMAGES`, `MODE`, `ANNOTATE_ORIGINALS` and `WARN`
+    /// `PROXY_URL`, `REWRITES`, `IGNORE_IMAGES`, `MODE`, `ANNOTATE_ORIGINALS`, `IMAGE_PULL_SECRET` and
+    /// `WARN`
     pub mutator: Mutator,
     /// `LOG`
     pub log: LevelFilter,
@@ -101,6 +102,7 @@ struct Raw {
     ignore_images: String,
     mode: String,
     annotate_originals: String,
+    image_pull_secret: Option<String>,
     warn: String,
     listen_addr: String,
     admin_addr: String,
@@ -134,6 +136,9 @@ impl Settings {
         let mode = check.parse("MODE", &raw.mode, &kind::MODE);
         let annotate_originals =
             check.parse("ANNOTATE_ORIGINALS", &raw.annotate_originals, &kind::BOOL);
+        let pull_secret = raw.image_pull_secret.as_deref();
+        let pull_secret =
+            pull_secret.and_then(|name| check.parse("IMAGE_PULL_SECRET", name, &kind::SECRET));
         let warn = check.parse("WARN", &raw.warn, &kind::BOOL);
         let rules = check.rules(&raw);
         let listen_addr = check.parse("LISTEN_ADDR", &raw.listen_addr, &kind::ADDRESS);
@@ -181,6 +186,7 @@ impl Settings {
                     mode: mode?,
                     annotate_originals: annotate_originals?,
                     warn: warn?,
+                    pull_secret,
                 },
                 log: log?,
                 log_format: log_format?,

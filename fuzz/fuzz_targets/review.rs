@@ -14,6 +14,7 @@ static MUTATOR: LazyLock<Mutator> = LazyLock::new(|| {
     let rewrites = "docker.io={proxy}, *={proxy}/{registry}";
     Mutator {
         warn: true,
+        pull_secret: Some("proxy".to_owned()),
         ..Mutator::new(Rules::parse("proxy.example", rewrites, "").unwrap())
     }
 });

@@ -48,6 +48,8 @@ fn every_operation() {
     patch.add_object(&["metadata"], []);
     patch.add_object(&["metadata", "annotations"], [("e", "f"), ("g", "h")]);
     patch.remove(&["metadata", "annotations", "e"]);
+    patch.add_list(&["spec", "list"]);
+    patch.add_object(&["spec", "list", "-"], [("i", "j")]);
     assert_eq!(
         parsed(patch),
         json!([
@@ -56,6 +58,8 @@ fn every_operation() {
             {"op": "add", "path": "/metadata", "value": {}},
             {"op": "add", "path": "/metadata/annotations", "value": {"e": "f", "g": "h"}},
             {"op": "remove", "path": "/metadata/annotations/e"},
+            {"op": "add", "path": "/spec/list", "value": []},
+            {"op": "add", "path": "/spec/list/-", "value": {"i": "j"}},
         ])
     );
 }

@@ -42,12 +42,13 @@ objects! {
         ours: Option<Text<'a>> = LABEL,
     }
 
-    /// Everything in it that names images.
+    /// Everything in it that names images, and how they are pulled.
     pub(crate) struct Spec<'a> {
         containers: Vec<Container<'a>> = "containers",
         init_containers: Vec<Container<'a>> = "initContainers",
         ephemeral_containers: Vec<Container<'a>> = "ephemeralContainers",
-        volumes: Vec<Volume<'a>> = "volumes",
+        volumes: Vec<Named<'a>> = "volumes",
+        image_pull_secrets: Vec<Named<'a>> = "imagePullSecrets",
     }
 
     /// A container of any of the three kinds.
@@ -57,8 +58,8 @@ objects! {
         pull_policy: Text<'a> = "imagePullPolicy",
     }
 
-    /// A volume of any kind.
-    pub(crate) struct Volume<'a> {
+    /// A volume of any kind, or a pull secret, which has a name alone.
+    pub(crate) struct Named<'a> {
         name: Text<'a> = "name",
         image: Option<ImageVolume<'a>> = "image",
     }

@@ -71,6 +71,7 @@ fn reads_every_field() {
                 {"name": "v", "image": {"reference": "v", "pullPolicy": "Always"}},
                 {"name": "w", "emptyDir": {}},
             ],
+            "imagePullSecrets": [{"name": "own"}, {}],
         },
     });
     let mut review = create(&object);
@@ -118,6 +119,9 @@ fn reads_every_field() {
             (name, name, "Never")
         );
     }
+    let secrets = spec.image_pull_secrets.iter();
+    let secrets: Vec<&str> = secrets.map(|secret| &*secret.name).collect();
+    assert_eq!(secrets, ["own", ""]);
     assert_eq!(spec.volumes.len(), 2);
     let image = spec.volumes[0].image.as_ref().unwrap();
     assert_eq!((&*image.reference, &*image.pull_policy), ("v", "Always"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::LogFormat;
-use crate::mutate::Mode;
+use crate::mutate::{Mode, is_dns_subdomain};
 
 /// What a value must look like, and what it becomes.
 pub(super) struct Kind<T> {
@@ -72,6 +72,10 @@ pub(super) const MODE: Kind<Mode> = Kind {
 pub(super) const PATH: Kind<PathBuf> = Kind {
     expected: "a path",
     parse: |text| Some(PathBuf::from(text)),
+};
+pub(super) const SECRET: Kind<String> = Kind {
+    expected: "the name of a Secret: lower-case letters, digits, - and ., at most 253 in all",
+    parse: |text| is_dns_subdomain(text).then(|| text.to_owned()),
 };
 
 /// A whole number, alone or with the unit of a Kubernetes quantity.

@@ -21,7 +21,7 @@ impl Setting {
 }
 
 /// Every setting, in the order in which `--help` and README show them.
-pub const SETTINGS: [Setting; 20] = [
+pub const SETTINGS: [Setting; 21] = [
     Setting {
         name: "PROXY_URL",
         default: None,
@@ -51,6 +51,12 @@ pub const SETTINGS: [Setting; 20] = [
         default: Some("true"),
         dev: None,
         help: "Whether a Pod's annotations keep its images as they were written",
+    },
+    Setting {
+        name: "IMAGE_PULL_SECRET",
+        default: None,
+        dev: None,
+        help: "A Secret for the imagePullSecrets of new Pods of which an image is swapped",
     },
     Setting {
         name: "WARN",

@@ -59,6 +59,9 @@ fn every_setting_is_consumed() {
         ("ANNOTATE_ORIGINALS", "false", |it| {
             !it.mutator.annotate_originals
         }),
+        ("IMAGE_PULL_SECRET", "proxy", |it| {
+            it.mutator.pull_secret.as_deref() == Some("proxy")
+        }),
         ("WARN", "true", |it| it.mutator.warn),
         ("LISTEN_ADDR", "[::1]:1", |it| {
             it.listen_addr == "[::1]:1".parse().unwrap()
@@ -122,6 +125,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(it.tls.client_ca, None);
     assert_eq!(it.mutator.mode, Mode::Swap);
     assert!(it.mutator.annotate_originals && !it.mutator.warn);
+    assert_eq!(it.mutator.pull_secret, None);
     assert!(swaps(
         &it,
         "nginx:1",
@@ -190,6 +194,7 @@ fn values_that_are_wrong_are_named_with_what_is_expected() {
     let address = kind::ADDRESS.expected;
     let bytes = kind::BYTES.expected;
     let duration = kind::DURATION.expected;
+    let long = "x".repeat(254);
     let cases: &[(&str, &str, &[&str])] = &[
         (
             "LISTEN_ADDR",
@@ -209,6 +214,14 @@ fn values_that_are_wrong_are_named_with_what_is_expected() {
             "ANNOTATE_ORIGINALS",
             kind::BOOL.expected,
             &["yes", "True", "1"],
+        ),
+        (
+            "IMAGE_PULL_SECRET",
+            kind::SECRET.expected,
+            &[
+                "Proxy", "a_b", "a/b", "a,b", "a b", "-a", "a-", ".a", "a.", "a..b", "a.-b", "é",
+                &long,
+            ],
         ),
         ("WARN", kind::BOOL.expected, &["always", "TRUE"]),
         (
@@ -270,6 +283,7 @@ fn values_that_are_wrong_are_named_with_what_is_expected() {
 
 #[test]
 fn values_at_their_bounds_are_right() {
+    let longest = "x".repeat(253);
     for (name, values) in [
         ("MAX_BODY_BYTES", &["1", "48Mi"][..]),
         ("MAX_BUFFERED_BYTES", &["1024Gi", "11184812"]),
@@ -278,6 +292,7 @@ fn values_at_their_bounds_are_right() {
         ("DRAIN_DELAY", &["0s", "24999ms"]),
         ("DRAIN_TIMEOUT", &["5001ms", "365days"]),
         ("LOG", &["OFF", "trace"]),
+        ("IMAGE_PULL_SECRET", &["0", "a.b-c.d", &longest]),
     ] {
         for value in values {
             read(&[(name, value)]).unwrap();
@@ -313,6 +328,7 @@ fn every_mistake_is_reported() {
         ("IGNORE_IMAGES", "quay.io"),
         ("MODE", "x"),
         ("ANNOTATE_ORIGINALS", "x"),
+        ("IMAGE_PULL_SECRET", "X"),
         ("WARN", "x"),
         ("LISTEN_ADDR", "x"),
         ("ADMIN_ADDR", "x"),

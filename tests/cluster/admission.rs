@@ -9,6 +9,7 @@ mod create;
 mod exempt;
 mod preview;
 mod same;
+mod secrets;
 mod sidecar;
 mod update;
 mod warned;
@@ -25,6 +26,9 @@ const ORIGINAL_VOLUME: &str = "original-volume.k8s-proxy-image-swapper/";
 
 /// A namespace whose Pods are left alone by the chart's value `excludedNamespaces`.
 const EXCLUDED: &str = "excluded";
+
+/// The Secret that swapped images are pulled with.
+const PULL_SECRET: &str = "proxy-credentials";
 
 /// A registry that only the row about counters uses.
 const COUNTED: &str = "counted.example.com";
@@ -76,6 +80,10 @@ rows! {
         skip_on_a_pod;
     preview: what_is_on_the_cluster;
     same: minus_our_changes;
+    secrets:
+        not_of_pods_that_exist
+        of_a_service_account
+        of_new_pods;
     sidecar:
         injected_by_a_policy
         injected_by_a_webhook;
@@ -99,7 +107,7 @@ fn run(shared: &OnceLock<Shared>, arguments: &[&str], row: fn(&Cluster)) {
         let excluded = format!("excludedNamespaces={{{EXCLUDED}}}");
         cluster.install(&[
             "--set",
-            "webhook.failurePolicy=Fail,settings.WARN=true",
+            &format!("webhook.failurePolicy=Fail,settings.WARN=true,settings.IMAGE_PULL_SECRET={PULL_SECRET}"),
             "--set",
             &excluded,
             "--set-json",
@@ -188,9 +196,8 @@ fn assert_untouched(pod: &Value) {
         !metadata.replace(&managed, "").contains(ORIGINAL),
         "{metadata}"
     );
-    assert!(
-        !pod["spec"].to_string().contains(crate::support::PROXY),
-        "{}",
-        pod["spec"]
-    );
+    let spec = pod["spec"].to_string();
+    for ours in [crate::support::PROXY, PULL_SECRET] {
+        assert!(!spec.contains(ours), "{spec}");
+    }
 }

@@ -30,6 +30,9 @@ const COUNT: u64 = 40_000;
 /// How often everything that is worth a case must at least have occurred among [`COUNT`] reviews.
 const OCCURRENCES: usize = 1000;
 
+/// The Secret that swapped images are pulled with.
+const PULL_SECRET: &str = "proxy";
+
 /// How often something occurred.
 #[derive(Default)]
 struct Tally(BTreeMap<String, usize>);
@@ -179,6 +182,7 @@ fn generated_reviews() {
     };
     let telling = Mutator {
         warn: true,
+        pull_secret: Some(PULL_SECRET.to_owned()),
         ..mutator(&any)
     };
     let without_annotations = Mutator {
@@ -188,6 +192,7 @@ fn generated_reviews() {
     let observer = Mutator {
         mode: Mode::Observe,
         warn: true,
+        pull_secret: Some(PULL_SECRET.to_owned()),
         ..mutator(&any)
     };
     let mutators = [mutator(sources), telling, without_annotations, observer];
@@ -220,6 +225,8 @@ fn check_one(mutator: &Mutator, seed: u64, random: &mut Random, tally: &mut Tall
     let pod = &answer.pod;
 
     let changes = assert_only_allowed(operation, sub, object, pod);
+    let of_secrets = |change: &Change| change.path.contains(&"imagePullSecrets");
+    assert!(mutator.pull_secret.is_some() || !changes.iter().any(of_secrets));
     assert!(annotations_size(pod) <= annotations_size(object).max(262_144));
     // A key that stands twice may, or may not, stand where it is looked at.
     if !(twice && answer.patch == json!([])) {
@@ -253,6 +260,12 @@ fn check_one(mutator: &Mutator, seed: u64, random: &mut Random, tally: &mut Tall
     for reason in &answer.skipped {
         tally.count("skipped", [reason.as_str()]);
     }
+    let secrets = |pod: &Value| pod["spec"]["imagePullSecrets"].as_array().map(Vec::len);
+    if secrets(object) != secrets(pod) {
+        tally.count("pull secret", ["added"]);
+    } else if mutator.pull_secret.is_some() && operation == "CREATE" && answer.swapped > 0 {
+        tally.count("pull secret", ["there already"]);
+    }
     for change in changes {
         if let ["spec", section, ..] = change.path[..] {
             tally.count("swapped in", [section]);
@@ -262,6 +275,7 @@ fn check_one(mutator: &Mutator, seed: u64, random: &mut Random, tally: &mut Tall
         let value = match step.get("value") {
             None => "",
             Some(value) if value.is_string() => "string",
+            Some(value) if value.is_array() => "list",
             Some(_) => "object",
         };
         tally.count("patch operation", [text(step, "op"), value]);
@@ -327,7 +341,13 @@ fn assert_everything_occurred(tally: &Tally) {
     for reason in Reason::ALL {
         keys.push(format!("skipped {}", reason.as_str()));
     }
-    for operation in ["replace string", "add string", "add object", "remove "] {
+    for operation in [
+        "replace string",
+        "add string",
+        "add object",
+        "add list",
+        "remove ",
+    ] {
         keys.push(format!("patch operation {operation}"));
     }
     for form in [
@@ -348,6 +368,7 @@ fn assert_everything_occurred(tally: &Tally) {
     }
     keys.extend(["damaged true", "a key twice true"].map(str::to_owned));
     keys.push("warning whole".to_owned());
+    keys.extend(["added", "there already"].map(|what| format!("pull secret {what}")));
     for key in keys {
         let occurred = tally.0.get(&key).copied().unwrap_or_default();
         assert!(occurred >= OCCURRENCES, "{key}: {occurred}");

@@ -217,6 +217,79 @@ fn without_annotations_of_the_originals() {
 }
 
 #[test]
+fn a_pull_secret_ends_the_list_of_a_new_pod() {
+    let mutator = Mutator {
+        pull_secret: Some("proxy".to_owned()),
+        ..mutator()
+    };
+    let with = |secrets: &Value, image: &str| {
+        let mut pod = pod(&json!({}), image);
+        pod["spec"]["imagePullSecrets"] = secrets.clone();
+        pod
+    };
+    let named = |names: &[&str]| -> Value { names.iter().map(|it| json!({"name": it})).collect() };
+    for (before, after) in [
+        (Value::Null, named(&["proxy"])),
+        (json!([]), named(&["proxy"])),
+        (named(&["own"]), named(&["own", "proxy"])),
+        (named(&["b", "a", "b"]), named(&["b", "a", "b", "proxy"])),
+        (named(&["proxy-2"]), named(&["proxy-2", "proxy"])),
+        (named(&["proxy"]), named(&["proxy"])),
+        (named(&["proxy", "own"]), named(&["proxy", "own"])),
+        (
+            json!([{}, {"name": null}]),
+            json!([{}, {"name": null}, {"name": "proxy"}]),
+        ),
+    ] {
+        let once = admit_with(&mutator, &create(&with(&before, "nginx"))).pod;
+        assert_eq!(once["spec"]["imagePullSecrets"], after, "{before}");
+        assert!(!admit_with(&mutator, &create(&once)).patched);
+
+        // A container that is injected later brings no second one.
+        let mut injected = once;
+        let sidecar = json!({"name": "mesh", "image": "mesh/proxy:2"});
+        injected["spec"]["containers"]
+            .as_array_mut()
+            .unwrap()
+            .push(sidecar);
+        let twice = admit_with(&mutator, &create(&injected));
+        assert_eq!(twice.swapped, 1);
+        assert_eq!(twice.pod["spec"]["imagePullSecrets"], after, "{before}");
+
+        // Of a Pod whose images stay, everything stays.
+        assert!(!admit_with(&mutator, &create(&with(&before, "quay.io/a/b"))).patched);
+    }
+    let absent = admit_with(&mutator, &create(&pod(&json!({}), "nginx"))).pod;
+    assert_eq!(absent["spec"]["imagePullSecrets"], named(&["proxy"]));
+    let volume = json!({"spec": {"volumes": [{"name": "v", "image": {"reference": "redis"}}]}});
+    let volume = admit_with(&mutator, &create(&volume)).pod;
+    assert_eq!(volume["spec"]["imagePullSecrets"], named(&["proxy"]));
+}
+
+#[test]
+fn no_pull_secret_where_the_api_server_forbids_it_or_nothing_is_changed() {
+    let mutator = Mutator {
+        pull_secret: Some("proxy".to_owned()),
+        ..mutator()
+    };
+    let (new, old) = (pod(&json!({}), "nginx:2"), pod(&json!({}), "nginx:1"));
+    let updated = admit_with(&mutator, &update(&new, &old));
+    let mut debugged = old.clone();
+    debugged["spec"]["ephemeralContainers"] = json!([{"name": "e", "image": "busybox"}]);
+    let debugged = request("UPDATE", "ephemeralcontainers", &debugged, &old);
+    let debugged = admit_with(&mutator, &debugged);
+    for admitted in [updated, debugged] {
+        assert_eq!(admitted.swapped, 1);
+        assert_eq!(admitted.pod["spec"].get("imagePullSecrets"), None);
+    }
+    let observer = Mutator {
+        mode: Mode::Observe,
+        ..mutator
+    };
+    assert!(!admit_with(&observer, &create(&new)).patched);
+}
+
+#[test]
 fn annotations_up_to_the_limit() {
     const LIMIT: usize = 262_144;
     let key = CONTAINER.to_owned() + "c";

@@ -7,7 +7,7 @@ use std::fs;
 use serde_json::{Map, Value, json};
 
 use super::create::minor_version;
-use super::{EXCLUDED, LABEL, ORIGINAL, ORIGINAL_VOLUME, pods};
+use super::{EXCLUDED, LABEL, ORIGINAL, ORIGINAL_VOLUME, PULL_SECRET, pods};
 use crate::support::{Cluster, Refused, root};
 
 /// A Pod with fields that our code never heard of, and one with some of 1.35: before, they are dropped,
@@ -214,8 +214,18 @@ fn compare(what: &str, did: &str, [here, there]: [Result<Value, Refused>; 2]) {
     }
 }
 
-/// Takes back our label, annotations and images, by what our annotations tell.
+/// Takes back our label, annotations and images, by what our annotations tell, and our pull secret.
 fn undo(pod: &mut Value) {
+    let secrets = pod["spec"]["imagePullSecrets"].as_array_mut();
+    if let Some(secrets) = secrets {
+        assert_eq!(secrets.pop(), Some(json!({"name": PULL_SECRET})));
+        if secrets.is_empty() {
+            pod["spec"]
+                .as_object_mut()
+                .unwrap()
+                .remove("imagePullSecrets");
+        }
+    }
     if let Some(labels) = pod["metadata"]["labels"].as_object_mut() {
         labels.remove(LABEL);
     }

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{INJECTOR, LABEL, namespace, original, pods};
+use super::{INJECTOR, LABEL, PULL_SECRET, namespace, original, pods};
 use crate::support::{Cluster, PROXY, images, pod, until};
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
@@ -151,6 +151,9 @@ fn check(cluster: &Cluster, place: &str) {
     );
     assert_eq!(original(&created, "web"), "nginx");
     assert_eq!(original(&created, "injected"), SIDECAR);
+    // Once, although both were swapped.
+    let secrets = &created["spec"]["imagePullSecrets"];
+    assert_eq!(*secrets, json!([{"name": PULL_SECRET}]), "in {place}");
     assert_eq!(
         created["metadata"]["labels"],
         json!({LABEL: "patched-image"})

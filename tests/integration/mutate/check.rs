@@ -1,6 +1,6 @@
 //! What a patch may change at most, found by comparing the Pod before and after, and nothing else.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// One place at which two documents differ, and what stands there.
 pub(crate) struct Change<'v> {
@@ -49,6 +49,13 @@ fn is_allowed(operation: &str, sub: &str, change: &Change<'_>) -> bool {
         ["spec", "containers" | "initContainers", "image"] => (create || update) && replaced,
         ["spec", "ephemeralContainers", "image"] => ephemeral && replaced,
         ["spec", "volumes", "image", "reference"] => create && replaced,
+        // As many as before in the same order, and one more.
+        ["spec", "imagePullSecrets"] => {
+            let before = change.before.and_then(Value::as_array);
+            let mut expected = before.cloned().unwrap_or_default();
+            expected.push(json!({"name": super::PULL_SECRET}));
+            create && change.after.and_then(Value::as_array) == Some(&expected)
+        }
         ["metadata", "labels", "k8s-proxy-image-swapper"] => {
             (create || update) && change.after.is_some_and(|label| label == "patched-image")
         }

@@ -187,6 +187,16 @@ impl Generator<'_> {
                 }
             }
         }
+        let secret = |name: &str| json!({"name": name});
+        let (own, ours) = (secret("own"), secret(super::PULL_SECRET));
+        match self.random.below(10) {
+            0..3 => {}
+            3 => spec["imagePullSecrets"] = json!(null),
+            4 => spec["imagePullSecrets"] = json!([]),
+            5 => spec["imagePullSecrets"] = json!([own, {}, {"name": null}, own]),
+            6..8 => spec["imagePullSecrets"] = json!([ours, own]),
+            _ => spec["imagePullSecrets"] = json!([secret(self.random.pick(&ODD)), ours]),
+        }
         self.clutter(&mut spec);
         let mut pod = json!({"kind": "Pod", "apiVersion": "v1", "spec": spec});
         self.metadata(&mut pod);

@@ -101,10 +101,24 @@ pub(crate) fn expected(mutator: &Mutator, review: &Value) -> Expected {
             }
         }
     }
+    if operation == ("CREATE", "") && expected.swapped > 0 {
+        add_pull_secret(mutator, &mut expected.pod["spec"]);
+    }
     if operation.1.is_empty() && mutator.mode == Mode::Swap {
         mark(mutator, &mut expected, noted, stale);
     }
     expected
+}
+
+fn add_pull_secret(mutator: &Mutator, spec: &mut Value) {
+    if let Some(secret) = &mutator.pull_secret {
+        let all = spec.get("imagePullSecrets").and_then(Value::as_array);
+        let mut all = all.cloned().unwrap_or_default();
+        if !all.iter().any(|item| item["name"] == **secret) {
+            all.push(json!({"name": secret}));
+            spec["imagePullSecrets"] = json!(all);
+        }
+    }
 }
 
 /// What a request does, and to what part of Pods.
@@ -237,6 +251,7 @@ fn is_pod(pod: &Value) -> bool {
         && all(&spec["initContainers"], &is_container)
         && all(&spec["ephemeralContainers"], &is_container)
         && all(&spec["volumes"], &is_volume)
+        && all(&spec["imagePullSecrets"], &|item| is_text(&item["name"]))
 }
 
 fn is_dns_label(name: &str) -> bool {

@@ -1,0 +1,75 @@
+//! The Secret that swapped images are pulled with.
+
+use serde_json::{Value, json};
+
+use super::{PULL_SECRET, allowed, create, pods};
+use crate::support::{Cluster, PROXY, images, pod, until};
+
+fn named(names: &[&str]) -> Value {
+    names.iter().map(|name| json!({"name": name})).collect()
+}
+
+/// It stands once at the end of the list of a new Pod of which an image is swapped.
+pub(super) fn of_new_pods(cluster: &Cluster) {
+    let lists = [
+        (Value::Null, named(&[PULL_SECRET])),
+        (json!([]), named(&[PULL_SECRET])),
+        (
+            named(&["own", "other"]),
+            named(&["own", "other", PULL_SECRET]),
+        ),
+        (named(&[PULL_SECRET, "own"]), named(&[PULL_SECRET, "own"])),
+    ];
+    for (number, (given, expected)) in lists.into_iter().enumerate() {
+        let mut wanted = pod(&format!("secret-{number}"), "nginx");
+        wanted["spec"]["imagePullSecrets"] = given.clone();
+        let created = create(cluster, &wanted);
+        assert_eq!(created["spec"]["imagePullSecrets"], expected, "{given}");
+    }
+
+    let mut wanted = pod("secret-unswapped", "ghcr.io/acme/web:1");
+    wanted["spec"]["imagePullSecrets"] = named(&["own"]);
+    let created = create(cluster, &wanted);
+    assert_eq!(created["spec"]["imagePullSecrets"], named(&["own"]));
+}
+
+/// A ServiceAccount's own are given to the Pod before we are asked: none is lost.
+pub(super) fn of_a_service_account(cluster: &Cluster) {
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let account = json!({
+        "metadata": {"name": "puller"},
+        "imagePullSecrets": [{"name": "of-the-account"}, {"name": "another"}]
+    });
+    cluster.api.create(accounts, &account).unwrap();
+    let mut wanted = pod("secret-account", "nginx");
+    wanted["spec"]["serviceAccountName"] = "puller".into();
+    let path = format!("{}?dryRun=All", pods("default"));
+    // Its controllers learn of the account some time after it is stored.
+    until("the ServiceAccount is known", || {
+        cluster.api.create(&path, &wanted).ok()
+    });
+    let created = create(cluster, &wanted);
+    let expected = named(&["of-the-account", "another", PULL_SECRET]);
+    assert_eq!(created["spec"]["imagePullSecrets"], expected);
+}
+
+/// The API server would forbid it.
+pub(super) fn not_of_pods_that_exist(cluster: &Cluster) {
+    create(cluster, &pod("secret-old", "ghcr.io/acme/web:1"));
+    let path = format!("{}/secret-old", pods("default"));
+    let change = json!({"spec": {"containers": [{"name": "secret-old", "image": "nginx:2"}]}});
+    let updated = allowed(cluster.api.strategic(&path, &change));
+    assert_eq!(
+        images(&updated, "containers"),
+        [format!("{PROXY}/library/nginx:2")]
+    );
+    assert_eq!(updated["spec"].get("imagePullSecrets"), None);
+
+    cluster.kubectl("debug secret-old --attach=false --image=busybox:1");
+    let debugged = cluster.api.get(&path);
+    assert_eq!(
+        images(&debugged, "ephemeralContainers"),
+        [format!("{PROXY}/library/busybox:1")]
+    );
+    assert_eq!(debugged["spec"].get("imagePullSecrets"), None);
+}
