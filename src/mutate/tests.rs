@@ -292,11 +292,11 @@ fn observing_changes_nothing_and_says_what_would_be_swapped() {
     new["spec"]["containers"][0]["image"] = json!("nginx:2");
     new["spec"]["containers"][1]["image"] = json!("quay.io/a/b");
     let mut debugged = old.clone();
-    let debugger = json!({"name": "debugger", "image": "busybox"});
+    let busybox = json!({"name": "debugger", "image": "busybox"});
     debugged["spec"]["ephemeralContainers"]
         .as_array_mut()
         .unwrap()
-        .push(debugger);
+        .push(busybox);
     let mut full = old.clone();
     full["metadata"]["annotations"]["filler"] = json!("x".repeat(ANNOTATIONS_MAX - 11));
     let mut skip = old.clone();

@@ -33,7 +33,7 @@ pub(super) fn of_new_pods(cluster: &Cluster) {
     assert_eq!(created["spec"]["imagePullSecrets"], named(&["own"]));
 }
 
-/// A ServiceAccount's own are given to the Pod before we are asked: none is lost.
+/// A service account's own are given to the Pod before we are asked: none is lost.
 pub(super) fn of_a_service_account(cluster: &Cluster) {
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
     let account = json!({
