@@ -18,7 +18,10 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, Refused, WEBHOOKS, tools, until};
+use crate::support::{Cluster, Refused, tools, until};
+
+/// The name of our webhook in the API server's metrics.
+const WEBHOOK: &str = "pods.k8s-proxy-image-swapper.io";
 
 const LABEL: &str = "k8s-proxy-image-swapper";
 const ORIGINAL: &str = "original-image.k8s-proxy-image-swapper/";
@@ -125,16 +128,17 @@ fn run(shared: &OnceLock<Shared>, arguments: &[&str], row: fn(&Cluster)) {
     );
 }
 
-/// The API server's own series about what failed with our webhooks: patches that it could not use, calls
+/// The API server's own series about what failed with our webhook: patches that it could not use, calls
 /// that it gave up, match conditions that it could not decide.
 fn failures(cluster: &Cluster) -> Vec<String> {
+    let name = format!("name=\"{WEBHOOK}\"");
     let metrics = cluster.api.text("/metrics");
     assert!(
         metrics.lines().any(|line| {
             line.starts_with("apiserver_admission_webhook_admission_duration_seconds_count")
-                && line.contains(WEBHOOKS)
+                && line.contains(&name)
         }),
-        "the API server does not count calls of {WEBHOOKS}"
+        "the API server does not count calls of {WEBHOOK}"
     );
     let failures = metrics.lines().filter(|line| {
         let (series, _) = line.split_once('{').unwrap_or_default();
@@ -143,7 +147,7 @@ fn failures(cluster: &Cluster) -> Vec<String> {
             "apiserver_admission_webhook_fail_open_count",
             "apiserver_admission_match_condition_evaluation_errors_total",
         ];
-        counted.contains(&series) && line.contains(WEBHOOKS)
+        counted.contains(&series) && line.contains(&name)
     });
     failures.map(str::to_owned).collect()
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 pub(crate) use api::{Api, Refused};
 pub(crate) use load::Load;
-pub(crate) use replicas::{WEBHOOKS, name, sum};
+pub(crate) use replicas::{name, sum};
 pub(crate) use tools::{root, static_program, tools};
 
 /// When a test gives up; reached only where something hangs.

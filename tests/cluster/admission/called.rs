@@ -58,7 +58,7 @@ pub(super) fn what_reaches_the_webhook(cluster: &Cluster) {
             panic!("{what}: the webhook was not asked");
         };
         assert!(
-            refused.message.contains(".example.com"),
+            refused.message.contains("dead.example.com"),
             "{what}: {refused:?}"
         );
     }
@@ -119,19 +119,13 @@ fn register_dead(cluster: &Cluster, place: &str) {
     let chart = format!("{CONFIGURATIONS}/k8s-proxy-image-swapper-webhook");
     let mut dead = cluster.api.get(&chart);
     dead["metadata"] = json!({"name": "dead"});
+    let webhook = &mut dead["webhooks"][0];
+    webhook["name"] = "dead.example.com".into();
+    webhook["clientConfig"]["service"]["name"] = "not-there".into();
     let only = json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": [place]});
-    for (index, webhook) in dead["webhooks"]
-        .as_array_mut()
-        .unwrap()
-        .iter_mut()
-        .enumerate()
-    {
-        webhook["name"] = format!("dead-{index}.example.com").into();
-        webhook["clientConfig"]["service"]["name"] = "not-there".into();
-        let expressions = &mut webhook["namespaceSelector"]["matchExpressions"];
-        expressions.as_array_mut().unwrap().push(only.clone());
-        assert_eq!(webhook["failurePolicy"], "Fail");
-    }
+    let expressions = &mut webhook["namespaceSelector"]["matchExpressions"];
+    expressions.as_array_mut().unwrap().push(only);
+    assert_eq!(webhook["failurePolicy"], "Fail");
     cluster.api.create(CONFIGURATIONS, &dead).unwrap();
     let path = format!("{}?dryRun=All", pods(place));
     until("the API server knows the configuration", || {

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Cluster, NAMESPACE, until};
 
-/// How the names of our webhooks end in the API server's metrics.
-pub(crate) const WEBHOOKS: &str = r#".k8s-proxy-image-swapper.io""#;
+/// The webhook's name, as the API server's metrics have it.
+const WEBHOOK: &str = r#"name="pods.k8s-proxy-image-swapper.io""#;
 
 impl Cluster {
     /// The webhook's Pods.
@@ -40,7 +40,7 @@ impl Cluster {
     /// or passed by for want of an answer.
     pub(crate) fn webhook_calls(&self) -> (f64, f64) {
         let metrics = self.api.text("/metrics");
-        let count = |metric| sum(&metrics, metric, WEBHOOKS);
+        let count = |metric| sum(&metrics, metric, WEBHOOK);
         let lost = count("apiserver_admission_webhook_rejection_count")
             + count("apiserver_admission_webhook_fail_open_count");
         (count("apiserver_admission_webhook_request_total"), lost)
