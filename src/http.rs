@@ -120,9 +120,9 @@ impl Webhook {
             summary = outcome.summary(),
             "review"
         );
-        if outcome.observed
-            && let Some(summary) = outcome.summary()
+        if outcome.skipped().any(|reason| reason == Reason::Observed)
             && let Some(suppressed) = self.observations.pass()
+            && let Some(summary) = outcome.summary()
         {
             tracing::info!(uid, namespace, name, suppressed, "{summary}");
         }

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
             files,
         } => match Settings::read_rules(env::vars_os()) {
             Ok(rules) => match cli::preview::run(rules, json, &files) {
-                Ok(true) if exit_code => ExitCode::from(EX_SWAPS),
+                Ok(Some(true)) if exit_code => ExitCode::from(EX_SWAPS),
+                Ok(None) if exit_code => {
+                    finish(Err("not every object was looked at: nobody read on"))
+                }
                 result => finish(result.map(drop)),
             },
             Err(errors) => refuse(&errors),

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::patch::Patch;
 use crate::review::{
-    Annotations, Container, LABEL, Metadata, Named, ORIGINAL_IMAGE, ORIGINAL_VOLUME, Review, SKIP,
-    Subject,
+    Annotations, Container, LABEL, Metadata, ORIGINAL_IMAGE, ORIGINAL_VOLUME, PullSecret, Review,
+    SKIP, Subject,
 };
 use crate::rules::{Decision, Reason, Rules};
 
@@ -137,7 +137,8 @@ impl Mutator {
     /// Decides about every image of a review, and builds the patch.
     ///
     /// The patch always applies to the review's object, and changes nothing but image strings, this
-    /// project's own label and annotations, and of a new Pod the list of pull secrets. There is none where the mode is to observe.
+    /// project's own label and annotations, and one entry at the end of a new Pod's pull secrets. It is
+    /// empty where the mode is to observe.
     #[must_use]
     pub fn mutate<'a>(&self, review: &'a Review<'a>) -> Outcome<'a> {
         let mut outcome = Outcome {
@@ -201,7 +202,7 @@ impl Mutator {
     }
 
     /// Adds the pull secret to the list, unless it is there already.
-    fn patch_pull_secrets(&self, patch: &mut Patch, existing: &[Named<'_>]) {
+    fn patch_pull_secrets(&self, patch: &mut Patch, existing: &[PullSecret<'_>]) {
         let Some(name) = self.pull_secret.as_deref() else {
             return;
         };

@@ -13,8 +13,8 @@ use serde::de::IgnoredAny;
 
 use crate::json::{self, Text, objects};
 pub(crate) use pod::{
-    Annotations, Container, LABEL, Metadata, Named, ORIGINAL_IMAGE, ORIGINAL_VOLUME, Pod, SKIP,
-    decode,
+    Annotations, Container, LABEL, Metadata, ORIGINAL_IMAGE, ORIGINAL_VOLUME, Pod, PullSecret,
+    SKIP, decode,
 };
 
 /// The versions of the AdmissionReview that are understood; their fields are the same.

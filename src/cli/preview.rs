@@ -38,6 +38,8 @@ struct Preview<'o> {
     table: Table,
     /// The kind of a list's items, which do not all say it.
     item_kind: String,
+    /// How many objects there were before this file.
+    before: usize,
     /// How many images there are of each registry, outcome and reason.
     images: BTreeMap<[String; 3], usize>,
     swaps: usize,
@@ -47,13 +49,14 @@ struct Preview<'o> {
 }
 
 /// Prints what becomes of each image of the objects in `files`, or on standard input if there are
-/// none, and then the totals. Returns whether any is swapped. It is no error that nobody reads on.
+/// none, and then the totals. Returns whether any is swapped, if that is known: it is no error that
+/// nobody reads on.
 ///
 /// # Errors
 /// What is wrong with the input, where all before that is printed; or what writing says.
-pub fn run(rules: Rules, json: bool, files: &[OsString]) -> io::Result<bool> {
+pub fn run(rules: Rules, json: bool, files: &[OsString]) -> io::Result<Option<bool>> {
     let mutator = Mutator::new(rules);
-    let mut swaps = 0;
+    let (mut swaps, mut complete) = (0, false);
     to_stdout(|out| {
         let mut preview = Preview {
             mutator: &mutator,
@@ -61,6 +64,7 @@ pub fn run(rules: Rules, json: bool, files: &[OsString]) -> io::Result<bool> {
             out,
             table: Table::default(),
             item_kind: String::new(),
+            before: 0,
             images: BTreeMap::new(),
             swaps: 0,
             objects: 0,
@@ -68,12 +72,13 @@ pub fn run(rules: Rules, json: bool, files: &[OsString]) -> io::Result<bool> {
         };
         let result = preview.print(files);
         swaps = preview.swaps;
+        complete = result.is_ok();
         result.map_err(|failure| match failure {
             Failure::Input(problem) => io::Error::other(problem),
             Failure::Output(error) => error,
         })
     })?;
-    Ok(swaps > 0)
+    Ok((complete || swaps > 0).then_some(swaps > 0))
 }
 
 impl Preview<'_> {
@@ -112,6 +117,8 @@ impl Preview<'_> {
             )
         };
         let input = input.map_err(|error| Failure::Input(error.to_string()));
+        self.item_kind.clear();
+        self.before = self.objects;
         let mut each = |text: &[u8], line| self.object(text, line);
         let read = input.and_then(|input| split(BufReader::new(input), &mut each));
         read.map_err(|failure| match failure {
@@ -123,7 +130,7 @@ impl Preview<'_> {
     /// An object, which begins on that line of its file.
     fn object(&mut self, text: &[u8], line: usize) -> Result<(), Failure> {
         let object = Object::read(text).map_err(|problem| {
-            let number = self.objects + 1;
+            let number = self.objects - self.before + 1;
             Failure::Input(format!("object {number}, from line {line}: {problem}"))
         })?;
         if let Object::List(kind) = object {

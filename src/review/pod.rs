@@ -47,8 +47,8 @@ objects! {
         containers: Vec<Container<'a>> = "containers",
         init_containers: Vec<Container<'a>> = "initContainers",
         ephemeral_containers: Vec<Container<'a>> = "ephemeralContainers",
-        volumes: Vec<Named<'a>> = "volumes",
-        image_pull_secrets: Vec<Named<'a>> = "imagePullSecrets",
+        volumes: Vec<Volume<'a>> = "volumes",
+        image_pull_secrets: Vec<PullSecret<'a>> = "imagePullSecrets",
     }
 
     /// A container of any of the three kinds.
@@ -58,8 +58,13 @@ objects! {
         pull_policy: Text<'a> = "imagePullPolicy",
     }
 
-    /// A volume of any kind, or a pull secret, which has a name alone.
-    pub(crate) struct Named<'a> {
+    /// A Secret with credentials for a registry, by its name.
+    pub(crate) struct PullSecret<'a> {
+        name: Text<'a> = "name",
+    }
+
+    /// A volume of any kind.
+    pub(crate) struct Volume<'a> {
         name: Text<'a> = "name",
         image: Option<ImageVolume<'a>> = "image",
     }

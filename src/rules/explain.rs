@@ -23,9 +23,11 @@ impl Rules {
                 let says = match rewrite.source.covers(&reference, &name) {
                     None => rewrite.source.misses(&reference, &name),
                     Some(_) if matched => "matches, but a longer source does too",
-                    Some(_) => "matches",
+                    Some(_) => {
+                        matched = true;
+                        "matches"
+                    }
                 };
-                matched |= says == "matches";
                 line(format_args!("rule {rewrite}: {says}"));
             }
         }

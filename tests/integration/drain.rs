@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::support::{
-    Authority, Program, Setup, connect, get, handshake, raw_post, review, trusting, within,
+    Authority, Program, Setup, connect, get, handshake, port_refuses, raw_post, review, trusting,
 };
 
 /// The first part of a review and the rest, cut in the body.
@@ -131,11 +131,6 @@ async fn readyz(admin: SocketAddr) -> u16 {
     get(admin, "/readyz").await.0
 }
 
-async fn refused(addr: SocketAddr) {
-    let refused = async { while TcpStream::connect(addr).await.is_ok() {} };
-    within("the port refuses", refused).await;
-}
-
 #[tokio::test]
 async fn the_program_drains_and_exits_with_0() {
     for signal in [Signal::TERM, Signal::INT] {
@@ -166,7 +161,7 @@ async fn the_program_drains_and_exits_with_0() {
         assert!(asks_again.review(review("1", "nginx")).await.closes());
         asks_again.closed().await;
 
-        refused(addr).await;
+        port_refuses(addr).await;
         assert!(signalled.elapsed() >= Duration::from_millis(1500));
         idle.closed().await;
         assert_eq!(readyz(admin).await, 503);

@@ -28,10 +28,13 @@ async fn a_process_that_was_stopped_answers_what_came_meanwhile() {
 }
 
 /// Begins to send reviews of 8 MiB, 64 MiB in all, to a program whose memory may grow by 48 MiB.
-async fn large_reviews(buffered: &str) -> (Program, Authority, SocketAddr, JoinSet<()>) {
+async fn large_reviews(
+    buffered: &str,
+    timeout: &str,
+) -> (Program, Authority, [SocketAddr; 2], JoinSet<()>) {
     let authority = Authority::new("a CA");
-    let settings = [("MAX_BUFFERED_BYTES", buffered), ("BODY_TIMEOUT", "2s")];
-    let (program, addr, _) = Program::serve(&authority, &settings).await;
+    let settings = [("MAX_BUFFERED_BYTES", buffered), ("BODY_TIMEOUT", timeout)];
+    let (program, addr, admin) = Program::serve(&authority, &settings).await;
     post(addr, authority.roots(), review("1", "nginx")).await;
     program.limit_memory(48 << 10);
     let mut clients = JoinSet::new();
@@ -47,12 +50,12 @@ async fn large_reviews(buffered: &str) -> (Program, Authority, SocketAddr, JoinS
             }
         });
     }
-    (program, authority, addr, clients)
+    (program, authority, [addr, admin], clients)
 }
 
 #[tokio::test]
 async fn where_memory_runs_out_the_program_says_so_and_ends() {
-    let (mut program, _, _, _clients) = large_reviews("1Gi").await;
+    let (mut program, _, _, _clients) = large_reviews("1Gi", "60s").await;
     let status = program.ended().await;
     assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
     program.logs("memory allocation of").await;
@@ -60,10 +63,15 @@ async fn where_memory_runs_out_the_program_says_so_and_ends() {
 
 #[tokio::test]
 async fn max_buffered_bytes_keeps_it_within_its_memory() {
-    let (mut program, authority, addr, mut clients) = large_reviews("16Mi").await;
-    while clients.join_next().await.is_some() {
+    let (mut program, authority, [addr, admin], mut clients) = large_reviews("16Mi", "2s").await;
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
         let answer = post(addr, authority.roots(), review("2", "nginx")).await;
         assert_eq!(images(&answer).len(), 1);
     }
     assert!(!program.has_ended());
+    let (_, metrics) = get(admin, "/metrics").await;
+    let no_room = r#"image_swapper_requests_refused_total{reason="no_room"} "#;
+    let refused = metrics.lines().find_map(|line| line.strip_prefix(no_room));
+    assert_ne!(refused, Some("0"), "there was room for all");
 }

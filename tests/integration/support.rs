@@ -7,6 +7,8 @@ mod program;
 mod prometheus;
 mod server;
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use std::{env, fs};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) use client::{
@@ -32,6 +35,20 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     let result = timeout(DEADLINE, future).await;
     result.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+}
+
+/// Waits until nobody listens on a port.
+pub(crate) async fn port_refuses(addr: SocketAddr) {
+    let refused = async {
+        loop {
+            match TcpStream::connect(addr).await {
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => return,
+                // Not so often that this machine runs out of ports.
+                _ => sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    within("the port refuses", refused).await;
 }
 
 /// Waits until `condition` holds.

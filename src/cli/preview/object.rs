@@ -46,8 +46,13 @@ impl<'a> Object<'a> {
         let json = std::str::from_utf8(json).map_err(|error| error.to_string())?;
         let object = members(json).map_err(|error| error.to_string())?;
         let kind = text(&object, "kind");
-        if object.contains_key("items") {
-            return Ok(Self::List(kind));
+        match object.get("items").map(|items| items.get()) {
+            // What a list looks like once its items were cut out of it (`split`).
+            Some("[]" | "null") => return Ok(Self::List(kind)),
+            Some(items) if items.starts_with('[') => {
+                return Err("a list within too many others, or with a key that is escaped".into());
+            }
+            _ => {}
         }
         if &*kind == "AdmissionReview" {
             return Self::admission_review(kind, json);

@@ -54,7 +54,7 @@ impl Table {
 fn printable(cell: &str) -> String {
     if cell.is_empty() {
         "-".to_owned()
-    } else if cell.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    } else if !cell.bytes().all(|b| b.is_ascii_graphic()) {
         format!("{cell:?}")
     } else {
         cell.to_owned()
@@ -74,17 +74,23 @@ mod tests {
                 .unwrap();
         }
         let long = "l".repeat(WIDTH_MAX + 1);
-        for cell in ["b", &long, "", "c d\u{1b}"] {
-            table.row(&[cell, "é", "x"], &mut out).unwrap();
+        for cell in ["b", &long, "", "c d\u{1b}", "\u{202e}"] {
+            table.row(&[cell, "e", "x"], &mut out).unwrap();
         }
         table.flush(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!([lines[0], lines[ROWS - 1]], ["a  0   x", "a  99  x"]);
-        let wide = |cell: &str| format!("{cell:WIDTH_MAX$}  é   x");
+        let wide = |cell: &str| format!("{cell:WIDTH_MAX$}  e   x");
         assert_eq!(
             lines[ROWS..],
-            [wide("b"), wide(&long), wide("-"), wide(r#""c d\u{1b}""#)]
+            [
+                wide("b"),
+                wide(&long),
+                wide("-"),
+                wide(r#""c d\u{1b}""#),
+                wide(r#""\u{202e}""#)
+            ]
         );
     }
 }

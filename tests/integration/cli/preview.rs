@@ -335,32 +335,37 @@ fn nothing_that_an_image_is_called_reaches_a_terminal() {
 
 #[test]
 fn it_is_no_error_that_nobody_reads_on() {
-    let (mut input, mut output) = (None, None);
-    let mut child = command(&["preview"], &ENV)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    std::mem::swap(&mut input, &mut child.stdin);
-    std::mem::swap(&mut output, &mut child.stdout);
-    let writing = thread::spawn(move || {
-        // It is not all read.
-        let _ = write_pods(&mut input.unwrap(), 10_000);
-    });
-    let mut line = String::new();
-    BufReader::new(output.unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    assert!(line.starts_with("NAMESPACE "));
-    writing.join().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+    let unknown = "k8s-proxy-image-swapper: not every object was looked at: nobody read on\n";
+    for (args, image, expected) in [
+        (&["preview"][..], "nginx", (Some(0), "")),
+        (&["preview", "--exit-code"], "nginx", (Some(2), "")),
+        // None of those that it has seen, but then none of the others.
+        (&["preview", "--exit-code"], "quay.io/a", (Some(1), unknown)),
+    ] {
+        let mut child = command(args, &ENV)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let output = child.stdout.take().unwrap();
+        let writing = thread::spawn(move || {
+            // It is not all read.
+            let _ = write_pods(&mut input, image, 10_000);
+        });
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        assert!(line.starts_with("NAMESPACE "));
+        writing.join().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output)), expected);
+    }
 }
 
 /// Writes a list of so many Pods, about as large as they are on a cluster, up to its last item.
-fn write_pods(to: &mut impl Write, count: usize) -> std::io::Result<()> {
-    let mut pod = pod("web", "nginx");
+fn write_pods(to: &mut impl Write, image: &str, count: usize) -> std::io::Result<()> {
+    let mut pod = pod("web", image);
     pod["metadata"]["annotations"] = json!({"padding": "}\"]".repeat(1_000)});
     let pod = pod.to_string();
     write!(to, "{{\"apiVersion\":\"v1\",\"items\":[")?;
@@ -381,7 +386,7 @@ fn peak(count: usize) -> u64 {
     let mut input: ChildStdin = child.stdin.take().unwrap();
     let output: ChildStdout = child.stdout.take().unwrap();
     let reading = thread::spawn(move || BufReader::new(output).lines().count());
-    write_pods(&mut input, count).unwrap();
+    write_pods(&mut input, "nginx", count).unwrap();
     // It takes no more than a pipe's worth before it has done with all else.
     let peak = memory(child.id(), "VmHWM");
     input.write_all(b"],\"kind\":\"List\"}").unwrap();

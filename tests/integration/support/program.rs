@@ -162,7 +162,14 @@ impl Program {
             current: limit,
             maximum: limit,
         };
-        prlimit(Some(Pid::from_child(&self.child)), Resource::As, limit).unwrap();
+        let process = Some(Pid::from_child(&self.child));
+        prlimit(process, Resource::As, limit).unwrap();
+        // Nor does it leave its memory behind.
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        prlimit(process, Resource::Core, none).unwrap();
     }
 
     /// Its memory: see [`memory`].

@@ -17,7 +17,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 
-use super::{Authority, Client, Directory, connect, images, post, review, until, within};
+use super::{
+    Authority, Client, Directory, connect, images, port_refuses, post, review, until, within,
+};
 
 /// How to start a [`TestServer`]: as the program does by default, on a port of its own.
 #[derive(Debug)]
@@ -132,8 +134,7 @@ impl TestServer {
     /// Begins to stop, and waits until new connections are refused.
     pub(crate) async fn stop(&self) {
         self.phase.send_replace(Phase::Stopping);
-        let refused = async { while TcpStream::connect(self.addr).await.is_ok() {} };
-        within("the port refuses", refused).await;
+        port_refuses(self.addr).await;
     }
 
     /// Waits until the server has ended.

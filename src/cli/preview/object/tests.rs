@@ -158,3 +158,21 @@ fn what_is_wrong_is_said() {
         assert_eq!(Object::read(text).unwrap_err(), problem);
     }
 }
+
+#[test]
+fn a_list_that_was_not_cut_is_no_object_without_a_pod() {
+    for (object, kind) in [
+        (r#"{"kind":"List","items":[]}"#, Some("List")),
+        (r#"{"kind":"PodList","items":null}"#, Some("PodList")),
+        (r#"{"kind":"PodList","items":[{"spec":{}}]}"#, None),
+        (r#"{"\u0069tems":[{"spec":{}}]}"#, None),
+    ] {
+        match (Object::read(object.as_bytes()), kind) {
+            (Ok(Object::List(found)), Some(kind)) => assert_eq!(&*found, kind),
+            (Err(problem), None) => assert!(problem.contains("a list"), "{problem}"),
+            (read, _) => panic!("{object}: {read:?}"),
+        }
+    }
+    let settings = json!({"apiVersion": "v1", "kind": "Pod", "items": {"a": 1}, "spec": spec()});
+    pod(&settings, &["nginx"]);
+}
