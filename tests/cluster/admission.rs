@@ -84,6 +84,7 @@ rows! {
     preview: what_is_on_the_cluster;
     same: minus_our_changes;
     secrets:
+        of_an_account_that_enforces_its_own
         not_of_pods_that_exist
         of_a_service_account
         of_new_pods;

@@ -73,3 +73,33 @@ pub(super) fn not_of_pods_that_exist(cluster: &Cluster) {
     );
     assert_eq!(debugged["spec"].get("imagePullSecrets"), None);
 }
+
+/// Where a service account enforces its secrets, the API server refuses the Pods that we add another to,
+/// as README says; not those of which no image is swapped.
+pub(super) fn of_an_account_that_enforces_its_own(cluster: &Cluster) {
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let account = json!({"metadata": {
+        "name": "strict",
+        "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}
+    }});
+    cluster.api.create(accounts, &account).unwrap();
+    let path = format!("{}?dryRun=All", pods("default"));
+    let admit = |image: &str| {
+        let mut wanted = pod("secret-strict", image);
+        wanted["spec"]["serviceAccountName"] = "strict".into();
+        cluster.api.create(&path, &wanted)
+    };
+    until("Pods whose images are not swapped are created", || {
+        admit("ghcr.io/acme/web:1").ok()
+    });
+    let refused = admit("nginx").unwrap_err();
+    assert!(refused.message.contains("imagePullSecrets"), "{refused:?}");
+
+    let listed = json!({"imagePullSecrets": named(&[PULL_SECRET])});
+    let account = format!("{accounts}/strict");
+    cluster.api.merge(&account, &listed).unwrap();
+    let created = until("Pods are created once it lists the Secret", || {
+        admit("nginx").ok()
+    });
+    assert_eq!(created["spec"]["imagePullSecrets"], named(&[PULL_SECRET]));
+}
