@@ -70,7 +70,7 @@ pub struct Decided<'a> {
 
 /// A list of a Pod's spec whose items name images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum List {
+enum List {
     Containers,
     InitContainers,
     EphemeralContainers,
@@ -80,10 +80,10 @@ pub(crate) enum List {
 /// An image that a request sets or keeps.
 #[derive(Debug)]
 pub struct Image<'a> {
-    pub(crate) list: List,
-    pub(crate) index: usize,
+    list: List,
+    index: usize,
     /// The name of the container or volume.
-    pub(crate) name: &'a str,
+    name: &'a str,
     pub(crate) reference: &'a str,
     pull_policy: &'a str,
     /// Whether the request sets it, rather than keeping what is stored.
@@ -245,7 +245,7 @@ impl Outcome<'_> {
 
 impl List {
     /// Its name in the Kubernetes API.
-    pub(crate) fn field(self) -> &'static str {
+    fn field(self) -> &'static str {
         match self {
             Self::Containers => "containers",
             Self::InitContainers => "initContainers",

@@ -24,7 +24,7 @@ pub(crate) use client::{
     Answer, Client, connect, connect_with, get, handshake, post, raw_post, showing, trusting,
 };
 pub(crate) use pki::{Authority, Pair};
-pub(crate) use program::{Program, command, memory, run, service_env};
+pub(crate) use program::{Program, command, memory, piped, run, service_env};
 pub(crate) use prometheus::{NEEDED, Prometheus, Series};
 pub(crate) use server::{Setup, TestServer};
 

@@ -63,16 +63,16 @@ impl<'a> Object<'a> {
         let place = PLACES
             .iter()
             .skip(usize::from(custom))
-            .find(|place| at(json, &[place, "spec.containers"].concat()).is_some());
+            .find(|place| at(&object, &[place, "spec.containers"].concat()).is_some());
         let Some(place) = place else {
             return Ok(Self::Other);
         };
-        let pod = match serde_json::from_str(at(json, place).unwrap_or_default()) {
+        let pod = match serde_json::from_str(at(&object, place).unwrap_or(json)) {
             Ok(pod) => pod,
             Err(_) if custom => return Ok(Self::Other),
             Err(error) => return Err(format!("the Pod in it: {error}")),
         };
-        let metadata = at(json, "metadata").and_then(|json| members(json).ok());
+        let metadata = at(&object, "metadata").and_then(|json| members(json).ok());
         let metadata = metadata.unwrap_or_default();
         let name = ["name", "generateName"].map(|key| text(&metadata, key));
         let name = name.into_iter().find(|name| !name.is_empty());
@@ -108,10 +108,11 @@ fn members(json: &str) -> serde_json::Result<Members<'_>> {
     serde_json::from_str(json)
 }
 
-/// What is at a path, if it is there.
-fn at<'a>(json: &'a str, path: &str) -> Option<&'a str> {
+/// What is at a path within an object, if it is there; the empty path leads nowhere.
+fn at<'a>(object: &Members<'a>, path: &str) -> Option<&'a str> {
     let mut keys = path.split('.').filter(|key| !key.is_empty());
-    keys.try_fold(json, |json, key| Some(members(json).ok()?.get(key)?.get()))
+    let first = object.get(keys.next()?)?.get();
+    keys.try_fold(first, |json, key| Some(members(json).ok()?.get(key)?.get()))
 }
 
 fn text<'a>(members: &Members<'a>, key: &str) -> Text<'a> {

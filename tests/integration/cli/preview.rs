@@ -11,7 +11,7 @@ use image_swapper::rules::Rules;
 use serde_json::{Value, json};
 
 use super::{stderr, stdout};
-use crate::support::{Directory, command, memory, run, test_file};
+use crate::support::{Directory, command, memory, piped, run, test_file};
 
 const ENV: [(&str, &str); 1] = [("PROXY_URL", "registry.example.com")];
 
@@ -117,17 +117,13 @@ fn every_image_of_a_pod() {
         ]
     );
     pod["metadata"]["labels"] = json!({"k8s-proxy-image-swapper": "skip"});
-    let outcomes: Vec<_> = decisions(&pod)
-        .into_iter()
-        .map(|[.., outcome]| outcome)
-        .collect();
-    assert_eq!(outcomes, ["opted_out"; 5]);
+    let outcomes = |pod: &Value| -> Vec<_> {
+        let decisions = decisions(pod).into_iter();
+        decisions.map(|[.., outcome]| outcome).collect()
+    };
+    assert_eq!(outcomes(&pod), ["opted_out"; 5]);
     pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
-    let outcomes: Vec<_> = decisions(&pod)
-        .into_iter()
-        .map(|[.., outcome]| outcome)
-        .collect();
-    assert_eq!(outcomes, ["mirror_pod"; 5]);
+    assert_eq!(outcomes(&pod), ["mirror_pod"; 5]);
 }
 
 #[test]
@@ -342,12 +338,7 @@ fn it_is_no_error_that_nobody_reads_on() {
         // None of those that it has seen, but then none of the others.
         (&["preview", "--exit-code"], "quay.io/a", (Some(1), unknown)),
     ] {
-        let mut child = command(args, &ENV)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = piped(args, &ENV);
         let mut input = child.stdin.take().unwrap();
         let output = child.stdout.take().unwrap();
         let writing = thread::spawn(move || {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::thread;
 
 use super::{stderr, stdout};
-use crate::support::{command, run};
+use crate::support::{command, piped, run};
 
 const ENV: [(&str, &str); 1] = [("PROXY_URL", "registry.example.com")];
 
@@ -206,12 +206,7 @@ fn only_the_rules_matter() {
 #[test]
 fn it_is_no_error_that_nobody_reads_on() {
     for json in [&[][..], &["--json"]] {
-        let mut child = command(&[&["rewrite"], json].concat(), &ENV)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = piped(&[&["rewrite"], json].concat(), &ENV);
         let mut input = child.stdin.take().unwrap();
         let writer = thread::spawn(move || {
             let lines = "nginx\n".repeat(1_000_000);

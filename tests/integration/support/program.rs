@@ -27,18 +27,23 @@ pub(crate) struct Program {
 
 /// Runs the program to its end.
 pub(crate) fn run(args: &[&str], env: &[(&str, &str)], stdin: &[u8]) -> Output {
-    let mut child = command(args, env)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = piped(args, env);
     let mut input = child.stdin.take().unwrap();
     thread::scope(|scope| {
         // Of a program that does not read it, only as much as the pipe holds is taken.
         scope.spawn(move || input.write_all(stdin));
         child.wait_with_output().unwrap()
     })
+}
+
+/// Starts the program with all that it reads and prints in the hands of the test.
+pub(crate) fn piped(args: &[&str], env: &[(&str, &str)]) -> Child {
+    command(args, env)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// The program, to be started.
